@@ -1,0 +1,294 @@
+//! `quantization_config` of transformers (`BitsAndBytesConfig`).
+
+use regex_lite::Regex;
+use serde_json::{Map, Value, json};
+
+use crate::checkpoint::Dtype;
+use crate::error::{Error, ErrorCode, Result};
+use crate::quant::codebook::QuantType;
+
+/// The dtype a quantized layer multiplies in (`bnb_4bit_compute_dtype`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum ComputeDtype {
+    /// f32 throughout.
+    #[default]
+    Float32,
+    /// Activations and dequantized weights rounded to bfloat16.
+    Bfloat16,
+    /// Activations and dequantized weights rounded to float16.
+    Float16,
+}
+
+impl ComputeDtype {
+    /// `"float32"`, `"bfloat16"` or `"float16"`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ComputeDtype::Float32 => "float32",
+            ComputeDtype::Bfloat16 => "bfloat16",
+            ComputeDtype::Float16 => "float16",
+        }
+    }
+
+    /// The dtype of that torch name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "float32" => Some(ComputeDtype::Float32),
+            "bfloat16" => Some(ComputeDtype::Bfloat16),
+            "float16" => Some(ComputeDtype::Float16),
+            _ => None,
+        }
+    }
+}
+
+/// How linear weights are stored.
+#[derive(Debug, Clone, PartialEq)]
+pub enum QuantFormat {
+    /// `load_in_4bit`.
+    FourBit {
+        /// `bnb_4bit_quant_type`.
+        quant_type: QuantType,
+        /// Elements per scale. transformers always uses 64 and has no key for it.
+        blocksize: usize,
+        /// `bnb_4bit_use_double_quant`.
+        double_quant: bool,
+        /// `bnb_4bit_quant_storage`: the dtype that carries the packed bytes in a file.
+        quant_storage: Dtype,
+    },
+    /// `load_in_8bit` (LLM.int8).
+    Int8 {
+        /// `llm_int8_threshold`: activations of at least this magnitude are multiplied unquantized;
+        /// 0 turns that off.
+        threshold: f32,
+    },
+}
+
+/// What to do with linear weights (transformers' `BitsAndBytesConfig`).
+#[derive(Debug, Clone, PartialEq)]
+pub struct BitsAndBytesConfig {
+    /// 4-bit or int8.
+    pub format: QuantFormat,
+    /// `bnb_4bit_compute_dtype`.
+    pub compute_dtype: ComputeDtype,
+    /// `llm_int8_skip_modules`: patterns of modules to leave alone. `None` leaves out `lm_head` only; a
+    /// list replaces that default, so `lm_head` is quantized unless the list names it.
+    pub skip_modules: Option<Vec<String>>,
+}
+
+impl Default for BitsAndBytesConfig {
+    /// The defaults of `BitsAndBytesConfig(load_in_4bit=True)`: FP4, no double quantization.
+    fn default() -> Self {
+        Self::four_bit(QuantType::Fp4, false)
+    }
+}
+
+impl BitsAndBytesConfig {
+    /// 4-bit at blocksize 64 with float32 compute dtype.
+    pub fn four_bit(quant_type: QuantType, double_quant: bool) -> Self {
+        let format =
+            QuantFormat::FourBit { quant_type, blocksize: 64, double_quant, quant_storage: Dtype::U8 };
+        BitsAndBytesConfig { format, compute_dtype: ComputeDtype::Float32, skip_modules: None }
+    }
+
+    /// NF4 without double quantization.
+    pub fn nf4() -> Self {
+        Self::four_bit(QuantType::Nf4, false)
+    }
+
+    /// LLM.int8 with the default outlier threshold 6.0.
+    pub fn int8() -> Self {
+        BitsAndBytesConfig {
+            format: QuantFormat::Int8 { threshold: 6.0 },
+            compute_dtype: ComputeDtype::Float32,
+            skip_modules: None,
+        }
+    }
+
+    /// Reads the value of `quantization_config`; absent keys take transformers' defaults.
+    ///
+    /// # Errors
+    /// [`ErrorCode::UnsupportedQuantization`] for another method or setting,
+    /// [`ErrorCode::InvalidConfig`] for a value of the wrong type.
+    pub fn from_json(file: &str, value: &Value) -> Result<Self> {
+        let object = value.as_object().ok_or_else(|| {
+            Error::new(ErrorCode::InvalidConfig, "quantization_config is not an object").in_file(file)
+        })?;
+        Fields { file, object }.config()
+    }
+
+    /// The value of `quantization_config` with the keys transformers writes.
+    pub fn to_json(&self) -> Value {
+        let defaults = (QuantType::Fp4, false, Dtype::U8, 6.0);
+        let (four_bit, (quant_type, double_quant, storage, threshold)) = match &self.format {
+            QuantFormat::FourBit { quant_type, double_quant, quant_storage, .. } => {
+                (true, (*quant_type, *double_quant, quant_storage.clone(), defaults.3))
+            }
+            QuantFormat::Int8 { threshold } => (false, (defaults.0, defaults.1, defaults.2, *threshold)),
+        };
+        json!({
+            "_load_in_4bit": four_bit,
+            "_load_in_8bit": !four_bit,
+            "bnb_4bit_compute_dtype": self.compute_dtype.as_str(),
+            "bnb_4bit_quant_storage": storage.torch_name(),
+            "bnb_4bit_quant_type": quant_type.as_str(),
+            "bnb_4bit_use_double_quant": double_quant,
+            "llm_int8_enable_fp32_cpu_offload": false,
+            "llm_int8_has_fp16_weight": false,
+            "llm_int8_skip_modules": self.skip_modules,
+            "llm_int8_threshold": threshold,
+            "load_in_4bit": four_bit,
+            "load_in_8bit": !four_bit,
+            "quant_method": "bitsandbytes",
+        })
+    }
+
+    /// Whether the linear layer at `module_path` (such as `model.layers.0.mlp.up_proj`) is quantized.
+    /// With `tied` embeddings there is no separate `lm_head` to quantize.
+    pub fn quantizes(&self, module_path: &str, tied: bool) -> bool {
+        if module_path == "lm_head" && (tied || self.skip_modules.is_none()) {
+            return false;
+        }
+        let skip = self.skip_modules.as_deref().unwrap_or_default();
+        !skip.iter().any(|pattern| pattern_matches(pattern, module_path))
+    }
+
+    /// Refuses skip patterns that are not regular expressions this crate understands.
+    ///
+    /// # Errors
+    /// [`ErrorCode::UnsupportedOption`] naming the pattern.
+    pub fn check_skip_modules(&self) -> Result<()> {
+        for pattern in self.skip_modules.iter().flatten() {
+            Regex::new(&format!("^(?:{pattern})$")).map_err(|_| {
+                Error::new(ErrorCode::UnsupportedOption, "unsupported pattern")
+                    .tensor("llm_int8_skip_modules")
+                    .expected("a module name or a regular expression without look-around")
+                    .found(pattern)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// transformers' `should_convert_module`: the pattern is a suffix of the path, or a regular expression
+/// that matches from its start up to a module boundary.
+fn pattern_matches(pattern: &str, path: &str) -> bool {
+    if path.ends_with(pattern) {
+        return true;
+    }
+    let Ok(regex) = Regex::new(&format!("^(?:{pattern})$")) else {
+        return false;
+    };
+    // The match may end anywhere with a dot before or after it, or at the end of the path.
+    (0..=path.len()).filter(|&end| path.is_char_boundary(end)).any(|end| {
+        let (head, rest) = path.split_at(end);
+        (head.ends_with('.') || rest.is_empty() || rest.starts_with('.')) && regex.is_match(head)
+    })
+}
+
+struct Fields<'a> {
+    file: &'a str,
+    object: &'a Map<String, Value>,
+}
+
+impl Fields<'_> {
+    fn wrong_type(&self, key: &str, expected: &str, found: &Value) -> Error {
+        Error::new(ErrorCode::InvalidConfig, "wrong type of value")
+            .in_file(self.file)
+            .tensor(format!("quantization_config.{key}"))
+            .expected(expected)
+            .found(found)
+    }
+
+    fn unsupported(&self, key: &str, expected: &str, found: &str) -> Error {
+        Error::new(ErrorCode::UnsupportedQuantization, "unsupported quantization")
+            .in_file(self.file)
+            .tensor(format!("quantization_config.{key}"))
+            .expected(expected)
+            .found(found)
+    }
+
+    fn get<T>(&self, key: &str, expected: &str, read: impl Fn(&Value) -> Option<T>, or: T) -> Result<T> {
+        match self.object.get(key) {
+            None | Some(Value::Null) => Ok(or),
+            Some(value) => read(value).ok_or_else(|| self.wrong_type(key, expected, value)),
+        }
+    }
+
+    fn flag(&self, key: &str) -> Result<bool> {
+        self.get(key, "true or false", Value::as_bool, false)
+    }
+
+    fn text(&self, key: &str, or: &str) -> Result<String> {
+        self.get(key, "a string", |v| v.as_str().map(str::to_owned), or.to_owned())
+    }
+
+    fn config(&self) -> Result<BitsAndBytesConfig> {
+        let method = self.text("quant_method", "bitsandbytes")?;
+        if method != "bitsandbytes" {
+            return Err(self.unsupported("quant_method", "bitsandbytes", &method));
+        }
+        if self.flag("llm_int8_has_fp16_weight")? {
+            return Err(self.unsupported("llm_int8_has_fp16_weight", "false", "true"));
+        }
+        let four_bit = self.flag("load_in_4bit")? || self.flag("_load_in_4bit")?;
+        let int8 = self.flag("load_in_8bit")? || self.flag("_load_in_8bit")?;
+        let compute = self.text("bnb_4bit_compute_dtype", "float32")?;
+        let config = BitsAndBytesConfig {
+            format: match (four_bit, int8) {
+                (true, false) => self.four_bit()?,
+                (false, true) => QuantFormat::Int8 { threshold: self.threshold()? },
+                (true, true) => {
+                    return Err(self.unsupported("load_in_8bit", "4 or 8 bits", "both"));
+                }
+                (false, false) => return Err(self.unsupported("load_in_4bit", "4 or 8 bits", "neither")),
+            },
+            compute_dtype: ComputeDtype::from_name(&compute).ok_or_else(|| {
+                self.unsupported("bnb_4bit_compute_dtype", "float32, bfloat16 or float16", &compute)
+            })?,
+            skip_modules: self.skip_modules()?,
+        };
+        config.check_skip_modules().map_err(|e| e.in_file(self.file))?;
+        Ok(config)
+    }
+
+    fn four_bit(&self) -> Result<QuantFormat> {
+        let name = self.text("bnb_4bit_quant_type", "fp4")?;
+        let quant_type = QuantType::from_name(&name)
+            .ok_or_else(|| self.unsupported("bnb_4bit_quant_type", "nf4 or fp4", &name))?;
+        let storage = self.text("bnb_4bit_quant_storage", "uint8")?;
+        let quant_storage = quant_storage(&storage).ok_or_else(|| {
+            let names = "uint8, int8, float16, bfloat16, float32 or float64";
+            self.unsupported("bnb_4bit_quant_storage", names, &storage)
+        })?;
+        let double_quant = self.flag("bnb_4bit_use_double_quant")?;
+        Ok(QuantFormat::FourBit { quant_type, blocksize: 64, double_quant, quant_storage })
+    }
+
+    fn threshold(&self) -> Result<f32> {
+        let key = "llm_int8_threshold";
+        let threshold = self.get(key, "a number", Value::as_f64, 6.0)?;
+        if !(0.0..=65504.0).contains(&threshold) {
+            return Err(self.unsupported(key, "0 to 65504", &threshold.to_string()));
+        }
+        Ok(threshold as f32)
+    }
+
+    fn skip_modules(&self) -> Result<Option<Vec<String>>> {
+        let names = |v: &Value| {
+            v.as_array()?.iter().map(|s| s.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>()
+        };
+        self.get("llm_int8_skip_modules", "a list of strings", |v| names(v).map(Some), None)
+    }
+}
+
+/// The storage dtype of that torch name, if bitsandbytes accepts it.
+pub fn quant_storage(name: &str) -> Option<Dtype> {
+    match name {
+        "uint8" => Some(Dtype::U8),
+        "int8" => Some(Dtype::I8),
+        "float16" => Some(Dtype::F16),
+        "bfloat16" => Some(Dtype::BF16),
+        "float32" => Some(Dtype::F32),
+        "float64" => Some(Dtype::F64),
+        _ => None,
+    }
+}
