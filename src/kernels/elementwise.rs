@@ -1,0 +1,206 @@
+//! Normalization, rotation, activation functions and attention, bit-equal with [`super::scalar`].
+
+use super::scalar::{EXP_MAX, EXP_MIN, EXP_POLYNOMIAL, LN_2, LOG2_E};
+use super::simd::Simd;
+
+/// Sixteen elements as four vectors; `fill` beyond the end.
+#[inline(always)]
+fn load16<S: Simd>(s: S, x: &[f32], fill: f32) -> [S::V; 4] {
+    let mut block = [fill; 16];
+    block[..x.len()].copy_from_slice(x);
+    let v = block.as_chunks::<4>().0;
+    [0, 1, 2, 3].map(|i| s.load(&v[i]))
+}
+
+/// Four elements; `fill` beyond the end.
+#[inline(always)]
+fn load_tail<S: Simd>(s: S, x: &[f32], fill: f32) -> S::V {
+    let mut block = [fill; 4];
+    block[..x.len()].copy_from_slice(x);
+    s.load(&block)
+}
+
+/// `sum_k a[k] * b[k]` in plain order.
+#[inline(always)]
+fn dot<S: Simd>(s: S, a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [s.splat_f32(0.0); 4];
+    let ((a, a_tail), (b, b_tail)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
+    for (a, b) in a.iter().zip(b) {
+        let (a, b) = (a.as_chunks::<4>().0, b.as_chunks::<4>().0);
+        for i in 0..4 {
+            sums[i] = s.add_f32(sums[i], s.mul_f32(s.load(&a[i]), s.load(&b[i])));
+        }
+    }
+    if !a_tail.is_empty() {
+        let (a, b) = (load16(s, a_tail, 0.0), load16(s, b_tail, 0.0));
+        for i in 0..4 {
+            sums[i] = s.add_f32(sums[i], s.mul_f32(a[i], b[i]));
+        }
+    }
+    s.reduce(&sums)
+}
+
+/// Applies `f` to vectors of `x` with the same elements of `y`; the tail of both is padded with 1.
+#[inline(always)]
+fn zip_map<S: Simd>(s: S, x: &mut [f32], y: &[f32], f: impl Fn(S::V, S::V) -> S::V) {
+    let ((x, x_tail), (y, y_tail)) = (x.as_chunks_mut::<4>(), y.as_chunks::<4>());
+    for (x, y) in x.iter_mut().zip(y) {
+        s.store(x, f(s.load(x), s.load(y)));
+    }
+    if !x_tail.is_empty() {
+        let v = s.lanes_f32(f(load_tail(s, x_tail, 1.0), load_tail(s, y_tail, 1.0)));
+        x_tail.copy_from_slice(&v[..x_tail.len()]);
+    }
+}
+
+/// See [`super::scalar::rms_norm`].
+#[inline(always)]
+pub fn rms_norm<S: Simd>(s: S, x: &[f32], weight: &[f32], eps: f32, y: &mut [f32]) {
+    let n = weight.len();
+    for (x, y) in x.chunks_exact(n).zip(y.chunks_exact_mut(n)) {
+        let scale = s.splat_f32(1.0 / (dot(s, x, x) / n as f32 + eps).sqrt());
+        y.copy_from_slice(x);
+        zip_map(s, y, weight, |x, w| s.mul_f32(s.mul_f32(x, scale), w));
+    }
+}
+
+/// See [`super::scalar::rope`].
+#[inline(always)]
+pub fn rope<S: Simd>(s: S, x: &mut [f32], cos: &[f32], sin: &[f32]) {
+    let half = cos.len();
+    let whole = half / 4 * 4;
+    for head in x.chunks_exact_mut(2 * half) {
+        let (low, high) = head.split_at_mut(half);
+        let pairs = low.as_chunks_mut::<4>().0.iter_mut().zip(high.as_chunks_mut::<4>().0);
+        let angles = cos.as_chunks::<4>().0.iter().zip(sin.as_chunks::<4>().0);
+        for ((a, b), (cos, sin)) in pairs.zip(angles) {
+            let (va, vb, cos, sin) = (s.load(a), s.load(b), s.load(cos), s.load(sin));
+            s.store(a, s.sub_f32(s.mul_f32(va, cos), s.mul_f32(vb, sin)));
+            s.store(b, s.add_f32(s.mul_f32(vb, cos), s.mul_f32(va, sin)));
+        }
+        for i in whole..half {
+            let (a, b) = (low[i], high[i]);
+            (low[i], high[i]) = (a * cos[i] - b * sin[i], b * cos[i] + a * sin[i]);
+        }
+    }
+}
+
+/// See [`super::scalar::exp`].
+#[inline(always)]
+fn exp<S: Simd>(s: S, x: S::V) -> S::V {
+    let x = s.max_f32(s.splat_f32(EXP_MIN), s.min_f32(s.splat_f32(EXP_MAX), x));
+    let n = s.round_f32(s.mul_f32(x, s.splat_f32(LOG2_E)));
+    let r = s.sub_f32(x, s.mul_f32(n, s.splat_f32(LN_2[0])));
+    let r = s.sub_f32(r, s.mul_f32(n, s.splat_f32(LN_2[1])));
+    let mut p = s.splat_f32(EXP_POLYNOMIAL[0]);
+    for &c in &EXP_POLYNOMIAL[1..] {
+        p = s.add_f32(s.mul_f32(p, r), s.splat_f32(c));
+    }
+    let p = s.add_f32(s.add_f32(s.mul_f32(p, s.mul_f32(r, r)), r), s.splat_f32(1.0));
+    let power = s.shl_u32::<23>(s.add_i32(s.to_i32(n), s.splat_u32(127)));
+    s.mul_f32(p, power)
+}
+
+/// See [`super::scalar::silu_mul`].
+#[inline(always)]
+pub fn silu_mul<S: Simd>(s: S, gate: &mut [f32], up: &[f32]) {
+    let (one, sign) = (s.splat_f32(1.0), s.splat_u32(0x8000_0000));
+    zip_map(s, gate, up, |g, u| {
+        let sigmoid = s.div_f32(g, s.add_f32(one, exp(s, s.xor(g, sign))));
+        s.mul_f32(sigmoid, u)
+    });
+}
+
+/// See [`super::scalar::add_assign`].
+#[inline(always)]
+pub fn add_assign<S: Simd>(s: S, y: &mut [f32], x: &[f32]) {
+    zip_map(s, y, x, |y, x| s.add_f32(y, x));
+}
+
+/// See [`super::scalar::axpy`].
+#[inline(always)]
+pub fn axpy<S: Simd>(s: S, a: f32, x: &[f32], y: &mut [f32]) {
+    let a = s.splat_f32(a);
+    zip_map(s, y, x, |y, x| s.add_f32(y, s.mul_f32(a, x)));
+}
+
+/// See [`super::scalar::softmax`].
+#[inline(always)]
+pub fn softmax<S: Simd>(s: S, x: &mut [f32]) {
+    let lowest = s.splat_f32(f32::NEG_INFINITY);
+    let mut max = lowest;
+    // The new value comes first: where it is NaN the comparison fails and the maximum stays.
+    let (chunks, tail) = x.as_chunks::<4>();
+    for v in chunks {
+        max = s.max_f32(s.load(v), max);
+    }
+    max = s.max_f32(load_tail(s, tail, f32::NEG_INFINITY), max);
+    let max = s.lanes_f32(max).into_iter().fold(f32::NEG_INFINITY, |m, x| if x > m { x } else { m });
+    let max = s.splat_f32(max);
+    let mut sums = [s.splat_f32(0.0); 4];
+    let (chunks, tail) = x.as_chunks_mut::<16>();
+    for chunk in chunks {
+        for (v, sum) in chunk.as_chunks_mut::<4>().0.iter_mut().zip(&mut sums) {
+            let e = exp(s, s.sub_f32(s.load(v), max));
+            s.store(v, e);
+            *sum = s.add_f32(*sum, e);
+        }
+    }
+    for (v, sum) in tail.chunks_mut(4).zip(&mut sums) {
+        let mut e = [0.0; 4];
+        let lanes = s.lanes_f32(exp(s, s.sub_f32(load_tail(s, v, 0.0), max)));
+        e[..v.len()].copy_from_slice(&lanes[..v.len()]);
+        v.copy_from_slice(&e[..v.len()]);
+        *sum = s.add_f32(*sum, s.load(&e));
+    }
+    let scale = s.splat_f32(1.0 / s.reduce(&sums));
+    let (chunks, tail) = x.as_chunks_mut::<4>();
+    for v in chunks {
+        s.store(v, s.mul_f32(s.load(v), scale));
+    }
+    let scaled = s.lanes_f32(s.mul_f32(load_tail(s, tail, 0.0), scale));
+    tail.copy_from_slice(&scaled[..tail.len()]);
+}
+
+/// See [`super::scalar::attention`].
+#[inline(always)]
+pub fn attention<S: Simd>(
+    s: S,
+    q: &[f32],
+    k: &[f32],
+    v: &[f32],
+    head_dim: usize,
+    out: &mut [f32],
+    scores: &mut [f32],
+) {
+    let positions = k.len() / head_dim;
+    let scale = 1.0 / (head_dim as f32).sqrt();
+    // Keys outermost: each is read once for all heads of the group.
+    for (p, k) in k.chunks_exact(head_dim).enumerate() {
+        for (h, q) in q.chunks_exact(head_dim).enumerate() {
+            scores[h * positions + p] = dot(s, q, k) * scale;
+        }
+    }
+    scores.chunks_exact_mut(positions).for_each(|scores| softmax(s, scores));
+    for (out, scores) in out.chunks_exact_mut(head_dim).zip(scores.chunks_exact(positions)) {
+        let whole = head_dim / 16 * 16;
+        for j in (0..whole).step_by(16) {
+            let mut acc = [s.splat_f32(0.0); 4];
+            for (&p, v) in scores.iter().zip(v.chunks_exact(head_dim)) {
+                let (p, v) = (s.splat_f32(p), v[j..j + 16].as_chunks::<4>().0);
+                for i in 0..4 {
+                    acc[i] = s.add_f32(acc[i], s.mul_f32(p, s.load(&v[i])));
+                }
+            }
+            for (out, acc) in out[j..j + 16].as_chunks_mut::<4>().0.iter_mut().zip(acc) {
+                s.store(out, acc);
+            }
+        }
+        if whole < head_dim {
+            out[whole..].fill(0.0);
+            for (&p, v) in scores.iter().zip(v.chunks_exact(head_dim)) {
+                axpy(s, p, &v[whole..], &mut out[whole..]);
+            }
+        }
+    }
+}

@@ -1,0 +1,488 @@
+//! The operations of the model, each through one safe entry point that checks lengths (in release
+//! builds too) and picks the instruction set.
+//!
+//! [`scalar`] is the specification. All results are bit-equal with it on every instruction set, with
+//! two exceptions that say so: [`Arithmetic::NearExact`] and [`Arithmetic::Fast`].
+
+// Without vectors only the reference is used.
+#![cfg_attr(
+    all(target_arch = "wasm32", not(target_feature = "simd128")),
+    allow(dead_code, unused_imports, unused_variables)
+)]
+
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
+mod activations;
+mod codec;
+mod elementwise;
+// Rows and lanes index several arrays at once.
+#[allow(clippy::needless_range_loop)]
+mod matmul;
+#[allow(clippy::needless_range_loop)]
+mod matvec;
+pub mod scalar;
+mod simd;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm32;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+
+use activations::{PairsF32, PairsI8, PairsI16};
+use matmul::{Groups, Matrix};
+use simd::Simd;
+
+use crate::quant::int8::{Int8Activations, mm_dequant};
+use crate::quant::{ComputeDtype, Floats, Int8Params, Params4bit, QuantType};
+
+/// An instruction set that kernels exist for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Isa {
+    /// The reference, plain Rust.
+    Scalar,
+    /// WebAssembly SIMD.
+    Simd128,
+    /// WebAssembly relaxed SIMD.
+    RelaxedSimd,
+    /// x86-64 with AVX2, 128-bit vectors.
+    Avx2,
+    /// AArch64.
+    Neon,
+}
+
+impl Isa {
+    /// The name in reports: `"scalar"`, `"simd128"`, `"relaxed-simd"`, `"avx2"`, `"neon"`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Isa::Scalar => "scalar",
+            Isa::Simd128 => "simd128",
+            Isa::RelaxedSimd => "relaxed-simd",
+            Isa::Avx2 => "avx2",
+            Isa::Neon => "neon",
+        }
+    }
+}
+
+/// The instruction set of a wasm module is decided when it is built, any other at run time.
+#[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+const AVAILABLE: &[Isa] = &[Isa::RelaxedSimd];
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128", not(target_feature = "relaxed-simd")))]
+const AVAILABLE: &[Isa] = &[Isa::Simd128];
+#[cfg(target_arch = "x86_64")]
+const AVAILABLE: &[Isa] = &[Isa::Scalar, Isa::Avx2];
+#[cfg(target_arch = "aarch64")]
+const AVAILABLE: &[Isa] = &[Isa::Scalar, Isa::Neon];
+#[cfg(not(any(
+    all(target_arch = "wasm32", target_feature = "simd128"),
+    target_arch = "x86_64",
+    target_arch = "aarch64"
+)))]
+const AVAILABLE: &[Isa] = &[Isa::Scalar];
+
+/// The instruction sets this build can use on this machine, the one in use last.
+pub fn available() -> &'static [Isa] {
+    #[cfg(target_arch = "x86_64")]
+    if x86_64::Avx2::new().is_none() {
+        return &AVAILABLE[..1];
+    }
+    AVAILABLE
+}
+
+/// The instruction set in use.
+pub fn isa() -> Isa {
+    available()[available().len() - 1]
+}
+
+/// Runs a generic kernel on the vector type of this machine, or the other expression without one. This
+/// is the only dispatch.
+macro_rules! dispatch {
+    ($kernel:path, ($($arg:ident: $type:ty),*), $scalar:expr) => {{
+        #[cfg(target_arch = "x86_64")]
+        {
+            #[target_feature(enable = "avx2,fma")]
+            fn avx2(s: x86_64::Avx2, $($arg: $type),*) {
+                $kernel(s, $($arg),*)
+            }
+            match x86_64::Avx2::new() {
+                // SAFETY: `Avx2::new` saw both features.
+                Some(s) => unsafe { avx2(s, $($arg),*) },
+                None => $scalar,
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        $kernel(aarch64::Neon, $($arg),*);
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        $kernel(wasm32::Wasm, $($arg),*);
+        #[cfg(not(any(
+            all(target_arch = "wasm32", target_feature = "simd128"),
+            target_arch = "x86_64",
+            target_arch = "aarch64"
+        )))]
+        $scalar
+    }};
+}
+
+/// How a product with a 4-bit weight is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Arithmetic {
+    /// Dequantized weights in f32, summed in the order that [`scalar`] defines: the same bits on every
+    /// machine, for one token or many.
+    Exact,
+    /// 14-bit integer levels and activations. Relative error at most 2e-4: L2 over the outputs, against
+    /// f64, activations and weights of a bell-shaped distribution. The errors are random, so a handful
+    /// of outputs can exceed it.
+    NearExact,
+    /// 7-bit levels, 8-bit activations. Relative error at most 1e-2 in the same sense. Without the
+    /// instructions that make it fast it is [`Arithmetic::NearExact`].
+    Fast,
+    /// As bitsandbytes computes with that `bnb_4bit_compute_dtype`: activations, dequantized weights
+    /// and the result rounded to it, sums in f32. Bit-defined like [`Arithmetic::Exact`].
+    Emulated(ComputeDtype),
+}
+
+/// Buffers that products reuse from call to call.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    pairs_f32: Vec<PairsF32>,
+    pairs_i16: Vec<PairsI16>,
+    pairs_i8: Vec<PairsI8>,
+    scales: Vec<f32>,
+    sums: Vec<f32>,
+    groups: Groups,
+}
+
+impl Scratch {
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        size_of_val(self.pairs_f32.as_slice())
+            + size_of_val(self.pairs_i16.as_slice())
+            + size_of_val(self.pairs_i8.as_slice())
+            + 4 * (self.scales.len() + self.sums.len())
+            + self.groups.bytes()
+    }
+}
+
+/// The dtype that [`scalar`] computes `arithmetic` in.
+fn compute_dtype(arithmetic: Arithmetic) -> ComputeDtype {
+    match arithmetic {
+        Arithmetic::Emulated(dtype) => dtype,
+        _ => ComputeDtype::Float32,
+    }
+}
+
+/// Tokens from which panels pay; fewer go through the matrix one by one.
+const PANEL_TOKENS: usize = 4;
+
+#[inline(always)]
+fn four_bit<S: Simd>(
+    s: S,
+    x: &[f32],
+    w: &Params4bit,
+    y: &mut [f32],
+    arithmetic: Arithmetic,
+    scratch: &mut Scratch,
+) {
+    let (rows, cols) = (w.rows(), w.cols());
+    let tokens = y.len() / rows;
+    let whole = cols > 0 && cols.is_multiple_of(32);
+    let unit = if cols.is_multiple_of(64) && w.quant_state.blocksize >= 64 { 64 } else { 32 };
+    let fast = arithmetic == Arithmetic::Fast && S::HAS_DOT8 && unit == 64;
+    let integer = whole && matches!(arithmetic, Arithmetic::NearExact | Arithmetic::Fast);
+    if integer && tokens >= PANEL_TOKENS {
+        matmul::group(s, x, cols, unit, fast, &mut scratch.groups);
+        match (fast, unit) {
+            (true, _) => matmul::panels::<S, true, 2>(s, w, &scratch.groups, tokens, 0..rows, y),
+            (false, 64) => matmul::panels::<S, false, 2>(s, w, &scratch.groups, tokens, 0..rows, y),
+            (false, _) => matmul::panels::<S, false, 1>(s, w, &scratch.groups, tokens, 0..rows, y),
+        }
+    } else if integer {
+        let Scratch { pairs_i16, pairs_i8, scales, sums, .. } = scratch;
+        for (x, y) in x.chunks_exact(cols).zip(y.chunks_exact_mut(rows)) {
+            pairs_i16.clear();
+            pairs_i8.clear();
+            scales.clear();
+            sums.clear();
+            if fast {
+                activations::pairs_i8(s, x, unit, pairs_i8, scales, sums);
+                matvec::four_bit_u7(s, w, pairs_i8, scales, sums, 0..rows, y);
+                continue;
+            }
+            activations::pairs_i16(s, x, unit, matvec::ACTIVATIONS_I16, pairs_i16, scales);
+            if unit == 64 {
+                matvec::four_bit_i16::<S, 2>(s, w, pairs_i16, scales, 0..rows, y);
+            } else {
+                matvec::four_bit_i16::<S, 1>(s, w, pairs_i16, scales, 0..rows, y);
+            }
+        }
+    } else {
+        let dtype = compute_dtype(arithmetic);
+        let pairs = &mut scratch.pairs_f32;
+        pairs.clear();
+        for t in 0..tokens {
+            let x = &x[t * cols..(t + 1) * cols];
+            if dtype == ComputeDtype::Float32 {
+                activations::pairs_f32(s, x, pairs);
+            } else {
+                let x: Vec<f32> = x.iter().map(|&x| scalar::round_to(dtype, x)).collect();
+                activations::pairs_f32(s, &x, pairs);
+            }
+        }
+        if whole && tokens == 1 && dtype == ComputeDtype::Float32 {
+            matvec::four_bit_exact(s, w, pairs, 0..rows, y);
+        } else {
+            matmul::exact(s, Matrix::FourBit(w, dtype), cols, pairs, tokens, 0..rows, y);
+        }
+        if dtype != ComputeDtype::Float32 {
+            y.iter_mut().for_each(|y| *y = scalar::round_to(dtype, *y));
+        }
+    }
+}
+
+#[inline(always)]
+fn floats<S: Simd>(s: S, x: &[f32], w: &Floats, rows: usize, cols: usize, y: &mut [f32]) {
+    use half::slice::HalfFloatSliceExt;
+    let tokens = y.len() / rows;
+    let mut pairs = Vec::with_capacity(tokens * cols.div_ceil(32));
+    for t in 0..tokens {
+        activations::pairs_f32(s, &x[t * cols..(t + 1) * cols], &mut pairs);
+    }
+    if tokens >= PANEL_TOKENS {
+        return matmul::exact(s, Matrix::Floats(w), cols, &pairs, tokens, 0..rows, y);
+    }
+    for (t, y) in y.chunks_exact_mut(rows).enumerate() {
+        let x = &pairs[t * cols.div_ceil(32)..(t + 1) * cols.div_ceil(32)];
+        match w {
+            Floats::F32(w) => matvec::floats::<S, matvec::StoredF32>(s, w, cols, x, 0..rows, y),
+            Floats::Bf16(w) => {
+                matvec::floats::<S, matvec::StoredBf16>(s, w.reinterpret_cast(), cols, x, 0..rows, y);
+            }
+            Floats::F16(w) => {
+                matvec::floats::<S, matvec::StoredF16>(s, w.reinterpret_cast(), cols, x, 0..rows, y);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn int8<S: Simd>(s: S, x: &[f32], activations: &Int8Activations, w: &Int8Params, y: &mut [f32]) {
+    let ca: Vec<i16> = activations.ca.iter().map(|&c| i16::from(c)).collect();
+    let (cols, tokens) = (w.cols, activations.sca.len());
+    let finish = |t: usize, r: usize, acc: i32| {
+        let outliers: f32 = activations.outlier_cols.iter().map(|&c| x[t * cols + c] * w.get(r, c)).sum();
+        mm_dequant(acc, activations.sca[t], w.scb[r]) + outliers
+    };
+    for r in 0..w.rows {
+        let cb = &w.cb[r * cols..][..cols];
+        let token = |t: usize| &ca[t * cols..][..cols];
+        let mut t = 0;
+        while t + 4 <= tokens {
+            let x = [token(t), token(t + 1), token(t + 2), token(t + 3)];
+            for acc in matvec::dot_int8(s, cb, x) {
+                y[t * w.rows + r] = finish(t, r, acc);
+                t += 1;
+            }
+        }
+        for t in t..tokens {
+            let [acc] = matvec::dot_int8(s, cb, [token(t)]);
+            y[t * w.rows + r] = finish(t, r, acc);
+        }
+    }
+}
+
+#[inline(always)]
+fn dequantize<S: Simd>(s: S, w: &Params4bit, out: &mut [f32]) {
+    codec::dequantize_range(s, w, 0, out);
+}
+
+/// Number of tokens in `x` of (tokens, cols), with `y` of (tokens, rows).
+fn tokens(x: &[f32], y: &[f32], rows: usize, cols: usize) -> usize {
+    assert!(rows > 0, "a matrix needs rows");
+    assert!(y.len().is_multiple_of(rows), "output must be whole rows of {rows}, has {}", y.len());
+    let tokens = y.len() / rows;
+    assert_eq!(tokens.checked_mul(cols), Some(x.len()), "input length for {tokens} tokens of {cols}");
+    tokens
+}
+
+/// `y[t * rows + r] = sum_k x[t * cols + k] * W[r * cols + k]`: `x` is (tokens, cols), `y` (tokens,
+/// rows) and overwritten. Blocks may straddle rows.
+///
+/// # Panics
+/// When a length does not fit the shape of `w`.
+pub fn linear_4bit(x: &[f32], w: &Params4bit, y: &mut [f32], arithmetic: Arithmetic, scratch: &mut Scratch) {
+    let (rows, cols) = (w.rows(), w.cols());
+    check_4bit(w);
+    tokens(x, y, rows, cols);
+    dispatch!(
+        four_bit,
+        (x: &[f32], w: &Params4bit, y: &mut [f32], arithmetic: Arithmetic, scratch: &mut Scratch),
+        scalar::linear_4bit(x, w, y, compute_dtype(arithmetic))
+    );
+}
+
+fn check_4bit(w: &Params4bit) {
+    let n = w.rows().checked_mul(w.cols()).expect("number of elements overflows");
+    assert_eq!(w.packed.len(), n.div_ceil(2), "packed length");
+    let blocksize = w.quant_state.blocksize;
+    assert!(blocksize >= 32 && blocksize.is_power_of_two(), "blocksize {blocksize}");
+    assert_eq!(w.quant_state.absmax.len(), n.div_ceil(blocksize), "absmax length");
+}
+
+/// LLM.int8 product over all tokens of the call: `x` is (tokens, cols), `y` (tokens, rows) and
+/// overwritten. Columns with an activation of at least `threshold` in any token are multiplied in
+/// f32 (none with threshold 0), so a result depends on the tokens it is computed with.
+///
+/// # Panics
+/// When a length does not fit, or with more than 133,152 columns (i32 sums could overflow).
+pub fn linear_int8(x: &[f32], w: &Int8Params, threshold: f32, y: &mut [f32], scratch: &mut Scratch) {
+    tokens(x, y, w.rows, w.cols);
+    assert_eq!(w.rows.checked_mul(w.cols), Some(w.cb.len()), "codes");
+    assert_eq!(w.scb.len(), w.rows, "row scales");
+    assert!(w.cols <= (i32::MAX / (127 * 127)) as usize, "too many columns");
+    let _ = scratch;
+    let activations = &Int8Activations::quantize(x, w.cols, threshold);
+    dispatch!(
+        int8,
+        (x: &[f32], activations: &Int8Activations, w: &Int8Params, y: &mut [f32]),
+        scalar::linear_int8(x, activations, w, y)
+    );
+}
+
+/// Product with a matrix of stored floats (rows, cols): `x` is (tokens, cols), `y` (tokens, rows) and
+/// overwritten. Sums in f32, in pair order.
+///
+/// # Panics
+/// When a length does not fit.
+pub fn linear_floats(x: &[f32], w: &Floats, rows: usize, cols: usize, y: &mut [f32]) {
+    tokens(x, y, rows, cols);
+    assert_eq!(rows.checked_mul(cols), Some(w.len()), "weight length");
+    dispatch!(
+        floats,
+        (x: &[f32], w: &Floats, rows: usize, cols: usize, y: &mut [f32]),
+        scalar::linear_floats(x, w, rows, cols, y)
+    );
+}
+
+/// RMSNorm of one row or several: rows of `weight.len()`, `y = x / sqrt(mean(x^2) + eps) * weight`.
+///
+/// # Panics
+/// When `x` and `y` differ in length or do not hold whole rows.
+pub fn rms_norm(x: &[f32], weight: &Floats, eps: f32, y: &mut [f32]) {
+    assert_eq!(x.len(), y.len(), "output length");
+    assert!(!weight.is_empty() && x.len().is_multiple_of(weight.len()), "rows of {}", weight.len());
+    let weight = &weight.to_f32_vec();
+    dispatch!(
+        elementwise::rms_norm,
+        (x: &[f32], weight: &[f32], eps: f32, y: &mut [f32]),
+        scalar::rms_norm(x, weight, eps, y)
+    );
+}
+
+/// Rotary embedding of `x` (heads, head_dim), half-split: element `i` of a head pairs with
+/// `i + head_dim / 2`. `cos` and `sin` hold the `head_dim / 2` angles of the position.
+///
+/// # Panics
+/// When the lengths do not fit.
+pub fn rope(x: &mut [f32], cos: &[f32], sin: &[f32]) {
+    assert_eq!(cos.len(), sin.len(), "cos and sin");
+    assert!(!cos.is_empty() && x.len().is_multiple_of(2 * cos.len()), "heads of {}", 2 * cos.len());
+    dispatch!(
+        elementwise::rope,
+        (x: &mut [f32], cos: &[f32], sin: &[f32]),
+        scalar::rope(x, cos, sin)
+    );
+}
+
+/// Attention of one query position to one kv head: `q` is (heads of the group, head_dim), `k` and `v`
+/// are (positions, head_dim), `out` like `q` and overwritten with `softmax(q k^T / sqrt(head_dim)) v`.
+/// `scores` is a buffer that ends up with the probabilities, (heads, positions).
+///
+/// # Panics
+/// When the lengths do not fit or there are no positions.
+pub fn attention(q: &[f32], k: &[f32], v: &[f32], head_dim: usize, out: &mut [f32], scores: &mut Vec<f32>) {
+    assert!(head_dim > 0 && q.len().is_multiple_of(head_dim), "heads of {head_dim}");
+    assert!(!k.is_empty() && k.len().is_multiple_of(head_dim), "positions of {head_dim}");
+    assert_eq!(k.len(), v.len(), "values");
+    assert_eq!(q.len(), out.len(), "output length");
+    scores.clear();
+    scores.resize(q.len() / head_dim * (k.len() / head_dim), 0.0);
+    dispatch!(
+        elementwise::attention,
+        (q: &[f32], k: &[f32], v: &[f32], head_dim: usize, out: &mut [f32], scores: &mut [f32]),
+        scalar::attention(q, k, v, head_dim, out, scores)
+    );
+}
+
+/// `gate = silu(gate) * up`. Panics when the lengths differ.
+pub fn silu_mul(gate: &mut [f32], up: &[f32]) {
+    assert_eq!(gate.len(), up.len(), "operand lengths");
+    dispatch!(
+        elementwise::silu_mul,
+        (gate: &mut [f32], up: &[f32]),
+        scalar::silu_mul(gate, up)
+    );
+}
+
+/// `y += x`. Panics when the lengths differ.
+pub fn add_assign(y: &mut [f32], x: &[f32]) {
+    assert_eq!(y.len(), x.len(), "operand lengths");
+    dispatch!(
+        elementwise::add_assign,
+        (y: &mut [f32], x: &[f32]),
+        scalar::add_assign(y, x)
+    );
+}
+
+/// `y += a * x`. Panics when the lengths differ.
+pub fn axpy(a: f32, x: &[f32], y: &mut [f32]) {
+    assert_eq!(y.len(), x.len(), "operand lengths");
+    dispatch!(
+        elementwise::axpy,
+        (a: f32, x: &[f32], y: &mut [f32]),
+        scalar::axpy(a, x, y)
+    );
+}
+
+/// Softmax in place.
+pub fn softmax(x: &mut [f32]) {
+    dispatch!(
+        elementwise::softmax,
+        (x: &mut [f32]),
+        scalar::softmax(x)
+    );
+}
+
+/// 4-bit codes and scales of `src`, bit-equal with
+/// [`quantize_blocks`](crate::quant::four_bit::quantize_blocks): `codes` holds
+/// `ceil(n / 2)` bytes, `absmax` `ceil(n / blocksize)`.
+///
+/// # Panics
+/// When a length does not fit or the blocksize is odd.
+pub fn quantize_4bit(
+    src: &[f32],
+    quant_type: QuantType,
+    blocksize: usize,
+    codes: &mut [u8],
+    absmax: &mut [f32],
+) {
+    assert!(blocksize >= 2 && blocksize.is_multiple_of(2), "blocksize must be even");
+    assert_eq!(codes.len(), src.len().div_ceil(2), "packed length");
+    assert_eq!(absmax.len(), src.len().div_ceil(blocksize), "absmax length");
+    dispatch!(
+        codec::quantize_4bit,
+        (src: &[f32], quant_type: QuantType, blocksize: usize, codes: &mut [u8], absmax: &mut [f32]),
+        crate::quant::four_bit::quantize_blocks(src, quant_type, blocksize, codes, absmax)
+    );
+}
+
+/// The values of `w`, bit-equal with [`Params4bit::dequantize_into`].
+///
+/// # Panics
+/// When `out` has not one place per element.
+pub fn dequantize_4bit(w: &Params4bit, out: &mut [f32]) {
+    check_4bit(w);
+    assert_eq!(out.len(), w.len(), "output length");
+    dispatch!(
+        dequantize,
+        (w: &Params4bit, out: &mut [f32]),
+        w.dequantize_into(out)
+    );
+}

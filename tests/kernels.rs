@@ -1,0 +1,275 @@
+//! Every operation against the scalar reference: bit-equal, or within the stated bound.
+
+use nibblama::checkpoint::Dtype;
+use nibblama::kernels::{self, Arithmetic, Isa, Scratch, scalar};
+use nibblama::quant::int8::Int8Activations;
+use nibblama::quant::{ComputeDtype, Floats, Int8Params, Params4bit, QuantType};
+
+// The same table under `wasm-bindgen-test`.
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+/// Normal-like values from a fixed generator.
+struct Random(u64);
+
+impl Random {
+    fn uniform(&mut self) -> f32 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        ((self.0 >> 40) as f32 / (1u64 << 23) as f32) - 1.0
+    }
+
+    fn values(&mut self, n: usize, scale: f32) -> Vec<f32> {
+        (0..n).map(|_| (0..4).map(|_| self.uniform()).sum::<f32>() * scale).collect()
+    }
+}
+
+fn assert_bits(what: &str, actual: &[f32], expected: &[f32]) {
+    assert_eq!(actual.len(), expected.len(), "{what}");
+    for (i, (a, e)) in actual.iter().zip(expected).enumerate() {
+        assert_eq!(a.to_bits(), e.to_bits(), "{what}: element {i}: {a} instead of {e}");
+    }
+}
+
+/// Rows, columns, blocksize: tails, one column, odd rows, one block, blocks that straddle rows.
+const SHAPES: &[(usize, usize, usize)] = &[
+    (1, 1, 64),
+    (3, 7, 32),
+    (5, 33, 64),
+    (9, 32, 64),
+    (1, 64, 64),
+    (7, 96, 64),
+    (17, 64, 32),
+    (12, 288, 64),
+    (11, 128, 128),
+    (13, 320, 128),
+    (8, 192, 4096),
+    (10, 4160, 64),
+    (3, 8192, 256),
+    (96, 1024, 64),
+    (64, 512, 256),
+];
+
+/// Relative error (L2) of `y` against products in f64, where the scale of a result is at least that
+/// of the terms it is summed from.
+fn relative_error(x: &[f32], w: &[f32], rows: usize, cols: usize, y: &[f32]) -> f64 {
+    let (mut error, mut norm) = (0.0, 0.0);
+    for (i, &y) in y.iter().enumerate() {
+        let (t, r) = (i / rows, i % rows);
+        let terms = (0..cols).map(|k| f64::from(w[r * cols + k]) * f64::from(x[t * cols + k]));
+        let (sum, squares) = terms.fold((0.0, 0.0), |(s, q), p| (s + p, q + p * p));
+        error += (f64::from(y) - sum).powi(2);
+        norm += (sum * sum).max(squares);
+    }
+    (error / norm).sqrt()
+}
+
+#[test]
+fn the_vector_variant_runs() {
+    let isa = kernels::isa();
+    println!("kernels run on {}", isa.as_str());
+    #[cfg(target_arch = "x86_64")]
+    assert_eq!(isa, Isa::Avx2);
+    #[cfg(target_arch = "aarch64")]
+    assert_eq!(isa, Isa::Neon);
+    #[cfg(target_arch = "wasm32")]
+    assert_eq!(
+        isa,
+        match (cfg!(target_feature = "simd128"), cfg!(target_feature = "relaxed-simd")) {
+            (_, true) => Isa::RelaxedSimd,
+            (true, false) => Isa::Simd128,
+            (false, false) => Isa::Scalar,
+        }
+    );
+}
+
+#[test]
+fn four_bit_products() {
+    let mut random = Random(1);
+    let mut scratch = Scratch::default();
+    for &(rows, cols, blocksize) in SHAPES {
+        for (quant_type, double_quant) in
+            [(QuantType::Nf4, false), (QuantType::Nf4, true), (QuantType::Fp4, true)]
+        {
+            for scale in [1.0, 1e-30, 1e15] {
+                let src = random.values(rows * cols, scale);
+                let w = Params4bit::quantize(
+                    &src,
+                    &[rows, cols],
+                    Dtype::F32,
+                    quant_type,
+                    blocksize,
+                    double_quant,
+                )
+                .unwrap();
+                let dense = w.dequantize();
+                for tokens in [0, 1, 2, 3, 4, 5, 9] {
+                    let what = format!("{rows}x{cols} b{blocksize} {quant_type} {double_quant} t{tokens}");
+                    let x = random.values(tokens * cols, 1.0);
+                    let mut y = vec![f32::NAN; tokens * rows];
+                    let mut expected = vec![f32::NAN; tokens * rows];
+                    for dtype in [ComputeDtype::Float32, ComputeDtype::Bfloat16, ComputeDtype::Float16] {
+                        y.fill(f32::NAN);
+                        let arithmetic = match dtype {
+                            ComputeDtype::Float32 => Arithmetic::Exact,
+                            dtype => Arithmetic::Emulated(dtype),
+                        };
+                        kernels::linear_4bit(&x, &w, &mut y, arithmetic, &mut scratch);
+                        scalar::linear_4bit(&x, &w, &mut expected, dtype);
+                        assert_bits(&what, &y, &expected);
+                    }
+                    for (arithmetic, bound) in [(Arithmetic::NearExact, 2e-4), (Arithmetic::Fast, 1e-2)] {
+                        if tokens == 0 || cols < 32 {
+                            continue;
+                        }
+                        y.fill(f32::NAN);
+                        kernels::linear_4bit(&x, &w, &mut y, arithmetic, &mut scratch);
+                        let error = relative_error(&x, &dense, rows, cols, &y);
+                        // The errors are random: few outputs scatter around the figure for many.
+                        let bound = if rows * tokens < 64 { 2.0 * bound } else { bound };
+                        assert!(error <= bound, "{what} {arithmetic:?}: {error:e}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn float_products() {
+    let mut random = Random(2);
+    for &(rows, cols, _) in SHAPES {
+        let src = random.values(rows * cols, 1.0);
+        for dtype in [Dtype::F32, Dtype::BF16, Dtype::F16] {
+            let mut src = src.clone();
+            src[0] = 1e-6;
+            let w = Floats::from_f32(src, &dtype).unwrap();
+            for tokens in [0, 1, 2, 5] {
+                let x = random.values(tokens * cols, 1.0);
+                let mut y = vec![f32::NAN; tokens * rows];
+                let mut expected = y.clone();
+                kernels::linear_floats(&x, &w, rows, cols, &mut y);
+                scalar::linear_floats(&x, &w, rows, cols, &mut expected);
+                assert_bits(&format!("{rows}x{cols} {dtype:?} t{tokens}"), &y, &expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn int8_products() {
+    let mut random = Random(3);
+    for &(rows, cols, _) in SHAPES {
+        let w = Int8Params::quantize(&random.values(rows * cols, 1.0), rows, cols).unwrap();
+        for tokens in [1, 2, 7] {
+            let x = random.values(tokens * cols, 3.0);
+            for threshold in [0.0, 6.0] {
+                let mut y = vec![f32::NAN; tokens * rows];
+                let mut expected = y.clone();
+                kernels::linear_int8(&x, &w, threshold, &mut y, &mut Scratch::default());
+                let activations = Int8Activations::quantize(&x, cols, threshold);
+                scalar::linear_int8(&x, &activations, &w, &mut expected);
+                assert_bits(&format!("{rows}x{cols} t{tokens}"), &y, &expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn elementwise() {
+    let mut random = Random(4);
+    for n in (1..70).chain([127, 128, 576]) {
+        let (x, w) = (random.values(2 * n, 5.0), random.values(n, 1.0));
+        let what = format!("{n} elements");
+        let mut y = vec![f32::NAN; 2 * n];
+        let mut expected = y.clone();
+        kernels::rms_norm(&x, &Floats::F32(w.clone()), 1e-5, &mut y);
+        scalar::rms_norm(&x, &w, 1e-5, &mut expected);
+        assert_bits(&what, &y, &expected);
+
+        let (mut y, mut expected) = (x.clone(), x.clone());
+        kernels::softmax(&mut y);
+        scalar::softmax(&mut expected);
+        assert_bits(&what, &y, &expected);
+        assert!((y.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+
+        let up = random.values(2 * n, 1.0);
+        let (mut y, mut expected) = (x.clone(), x.clone());
+        kernels::silu_mul(&mut y, &up);
+        scalar::silu_mul(&mut expected, &up);
+        assert_bits(&what, &y, &expected);
+        kernels::axpy(0.3, &up, &mut y);
+        scalar::axpy(0.3, &up, &mut expected);
+        kernels::add_assign(&mut y, &x);
+        scalar::add_assign(&mut expected, &x);
+        assert_bits(&what, &y, &expected);
+
+        let (cos, sin) = (random.values(n, 0.3), random.values(n, 0.3));
+        let mut y = random.values(6 * n, 1.0);
+        let mut expected = y.clone();
+        kernels::rope(&mut y, &cos, &sin);
+        scalar::rope(&mut expected, &cos, &sin);
+        assert_bits(&what, &y, &expected);
+
+        let (k, v) = (random.values(19 * n, 1.0), random.values(19 * n, 1.0));
+        let q = random.values(3 * n, 1.0);
+        let mut y = vec![f32::NAN; 3 * n];
+        let (mut expected, mut scores, mut probabilities) = (y.clone(), Vec::new(), vec![0.0; 3 * 19]);
+        kernels::attention(&q, &k, &v, n, &mut y, &mut scores);
+        scalar::attention(&q, &k, &v, n, &mut expected, &mut probabilities);
+        assert_bits(&what, &y, &expected);
+        assert_bits(&what, &scores, &probabilities);
+    }
+}
+
+#[test]
+fn exp_is_within_its_bound() {
+    for i in -8700..8800 {
+        let x = i as f32 * 0.01;
+        let exact = f64::from(x).exp();
+        assert!(((f64::from(scalar::exp(x)) - exact) / exact).abs() < 2e-7, "exp({x})");
+    }
+    assert!(scalar::exp(f32::NAN).is_nan());
+}
+
+#[test]
+fn codes_and_values() {
+    let mut random = Random(5);
+    for quant_type in [QuantType::Nf4, QuantType::Fp4] {
+        for blocksize in [32, 64, 256] {
+            for n in [1, 2, 31, 32, 63, 64, 65, 1000, 4096, 20000] {
+                for scale in [0.0, 1.0, 1e-40, 1e30] {
+                    let mut src = random.values(n, scale);
+                    // Thresholds and their neighbours, in a block of absmax 1.
+                    if scale == 1.0 && n >= 256 {
+                        let t = quant_type.thresholds();
+                        let near = t.iter().flat_map(|t| [*t, t.next_up(), t.next_down()]);
+                        src[..256].fill(0.1);
+                        src.iter_mut().zip(near.chain([1.0, -1.0, 0.0, -0.0])).for_each(|(s, v)| *s = v);
+                        src[1..256].iter_mut().step_by(32).for_each(|s| *s = 1.0);
+                    }
+                    let mut codes = vec![0xaa; n.div_ceil(2)];
+                    let mut absmax = vec![f32::NAN; n.div_ceil(blocksize)];
+                    let (mut codes2, mut absmax2) = (codes.clone(), absmax.clone());
+                    kernels::quantize_4bit(&src, quant_type, blocksize, &mut codes, &mut absmax);
+                    nibblama::quant::four_bit::quantize_blocks(
+                        &src,
+                        quant_type,
+                        blocksize,
+                        &mut codes2,
+                        &mut absmax2,
+                    );
+                    assert_eq!(codes, codes2, "{quant_type} b{blocksize} n{n} {scale}");
+                    assert_bits("absmax", &absmax, &absmax2);
+                    for double_quant in [false, true] {
+                        let w =
+                            Params4bit::quantize(&src, &[n], Dtype::F32, quant_type, blocksize, double_quant)
+                                .unwrap();
+                        let mut out = vec![f32::NAN; n];
+                        kernels::dequantize_4bit(&w, &mut out);
+                        assert_bits("values", &out, &w.dequantize());
+                    }
+                }
+            }
+        }
+    }
+}
