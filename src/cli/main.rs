@@ -1,0 +1,63 @@
+//! `nibblama`, the command line.
+//!
+//! Exit codes: 0 done; 1 bad input or failed work, said in one line on stderr; 2 arguments that clap refuses.
+
+mod args;
+mod chat;
+mod eval;
+mod footprint;
+mod generate;
+mod inspect;
+mod load;
+mod logits;
+mod output;
+mod quantize;
+mod text;
+mod tokenize;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use nibblama::{Error, ErrorCode};
+
+use args::{Cli, Command};
+use output::{Failure, Outcome};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => return refuse(&e),
+    };
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => output::report(failure, cli.json),
+    }
+}
+
+fn run(cli: &Cli) -> Outcome {
+    match &cli.command {
+        Command::Tokenize(args) => tokenize::run(args, cli.json),
+        Command::Inspect(args) => inspect::run(args, cli.json),
+        Command::Footprint(args) => footprint::run(args, cli.json),
+        Command::Quantize(args) => quantize::run(args, cli.json),
+        Command::Generate(args) => generate::run(args, cli.json),
+        Command::Logits(args) => logits::run(args, cli.json),
+        Command::Eval(args) => eval::run(args, cli.json),
+    }
+}
+
+/// A bad value is bad input like any other: one line, exit code 1. Unknown or missing arguments get clap's usage
+/// text and exit code 2; help and version go to stdout.
+fn refuse(e: &clap::Error) -> ExitCode {
+    if !matches!(e.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation) {
+        // `exit` would end the process through a panic where stdout is closed.
+        let _ = e.print();
+        return ExitCode::from(u8::from(e.use_stderr()) * 2);
+    }
+    let text = e.to_string();
+    let reason = text.split("\n\nFor more information").next().unwrap_or(&text);
+    let reason = output::one_line(reason.strip_prefix("error: ").unwrap_or(reason));
+    let json = std::env::args_os().any(|arg| arg == "--json");
+    output::report(Failure::Error(Error::new(ErrorCode::InvalidArgument, reason)), json)
+}
