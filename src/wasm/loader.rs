@@ -1,0 +1,253 @@
+//! A checkpoint streamed into a model: headers first, then tensor after tensor through one buffer.
+
+use serde_json::{Value, json};
+use wasm_bindgen::prelude::*;
+
+use super::{Model, to_js};
+use crate::checkpoint::{Header, ShardIndex, TensorInfo};
+use crate::error::{Error, ErrorCode, Result};
+use crate::model::{Config, GenerationConfig, LoadOptions, WeightsLoader};
+use crate::quant::{BitsAndBytesConfig, ComputeDtype, QuantFormat};
+
+/// Room that a WebAssembly memory can have.
+const MAX_MEMORY: u64 = 1 << 32;
+
+/// A model on its way in.
+#[wasm_bindgen]
+pub struct Loader {
+    config: Config,
+    generation: GenerationConfig,
+    options: LoadOptions,
+    index: Option<ShardIndex>,
+    headers: Vec<Header>,
+    weights: Option<WeightsLoader>,
+    /// One tensor's bytes; JavaScript writes them through [`Loader::buffer`].
+    buffer: Vec<u8>,
+}
+
+#[wasm_bindgen]
+impl Loader {
+    /// `quantization` is a `BitsAndBytesConfig` as JSON; without one, weights stay as they are stored.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the configuration files, as an `Error`.
+    #[wasm_bindgen(constructor)]
+    pub fn new(
+        config: &[u8],
+        generation_config: Option<Vec<u8>>,
+        quantization: Option<String>,
+        compute_dtype: &str,
+    ) -> Result<Loader, JsValue> {
+        let build = || -> Result<Loader> {
+            let config = Config::from_json("config.json", config)?;
+            let generation = match generation_config {
+                Some(bytes) => GenerationConfig::from_json("generation_config.json", &bytes)?,
+                None => GenerationConfig::default(),
+            };
+            let compute_dtype = ComputeDtype::from_name(compute_dtype).ok_or_else(|| {
+                Error::new(ErrorCode::InvalidArgument, "unknown compute dtype")
+                    .expected("float32, bfloat16 or float16")
+                    .found(compute_dtype)
+            })?;
+            let quantization = quantization.as_deref().map(quantization_from).transpose()?;
+            Ok(Loader {
+                config,
+                generation,
+                options: LoadOptions { quantization, compute_dtype },
+                index: None,
+                headers: Vec::new(),
+                weights: None,
+                buffer: Vec::new(),
+            })
+        };
+        build().map_err(to_js)
+    }
+
+    /// Takes `model.safetensors.index.json` and returns the names of the shards.
+    ///
+    /// # Errors
+    /// What is wrong with it, as an `Error`.
+    #[wasm_bindgen(js_name = setIndex)]
+    pub fn set_index(&mut self, file: &str, json: &[u8]) -> Result<Vec<String>, JsValue> {
+        let index = ShardIndex::parse(file, json).map_err(to_js)?;
+        let shards = index.shards().to_vec();
+        self.index = Some(index);
+        Ok(shards)
+    }
+
+    /// Bytes at the start of a safetensors file that hold its header, from the first 8.
+    ///
+    /// # Errors
+    /// An `Error` for a file that is too short, or whose header is too long.
+    #[wasm_bindgen(js_name = headerLength)]
+    pub fn header_length(file: &str, start: &[u8], file_length: f64) -> Result<f64, JsValue> {
+        let first = start.first_chunk::<8>().ok_or_else(|| {
+            to_js(
+                Error::new(ErrorCode::TruncatedFile, "the file ends inside its header")
+                    .in_file(file)
+                    .expected("at least 8 bytes")
+                    .found(format!("{} bytes", start.len())),
+            )
+        })?;
+        Header::header_len(file, *first, file_length as u64).map(|length| length as f64).map_err(to_js)
+    }
+
+    /// Takes the first bytes of a safetensors file, as many as [`Loader::header_length`] says. Returns the
+    /// file's tensors in file order as JSON: `[name, start, end]`, bytes in the file.
+    ///
+    /// # Errors
+    /// What is wrong with the header, as an `Error`.
+    #[wasm_bindgen(js_name = addHeader)]
+    pub fn add_header(&mut self, file: &str, prefix: &[u8], file_length: f64) -> Result<String, JsValue> {
+        let header = Header::parse(file, prefix, file_length as u64).map_err(to_js)?;
+        let tensors = header.tensors().iter();
+        let ranges = tensors.map(|info| json!([info.name, info.range.start, info.range.end])).collect();
+        self.headers.push(header);
+        Ok(Value::Array(ranges).to_string())
+    }
+
+    /// Checks all headers against the configuration and each other, and reserves the buffer.
+    ///
+    /// # Errors
+    /// An `Error` naming the tensor that is missing, unexpected or of a wrong shape or dtype; `out-of-memory`.
+    pub fn begin(&mut self) -> Result<(), JsValue> {
+        let mut begin = || -> Result<()> {
+            if let Some(index) = &self.index {
+                index.check(&self.headers)?;
+            }
+            let files = self.headers.iter();
+            let infos = files.flat_map(|header| header.tensors().iter().map(|info| (header.file(), info)));
+            self.weights = Some(WeightsLoader::new(&self.config, infos, &self.options)?);
+            let largest = self.tensors().map(TensorInfo::byte_len).max().unwrap_or(0);
+            let too_large = || {
+                Error::new(ErrorCode::OutOfMemory, "no room for the largest tensor")
+                    .expected(format!("less than {MAX_MEMORY} bytes"))
+                    .found(format!("{largest} bytes"))
+            };
+            let largest = usize::try_from(largest).map_err(|_| too_large())?;
+            self.buffer.try_reserve_exact(largest).map_err(|_| too_large())
+        };
+        begin().map_err(to_js)
+    }
+
+    fn tensors(&self) -> impl Iterator<Item = &TensorInfo> {
+        self.headers.iter().flat_map(Header::tensors)
+    }
+
+    /// Whether the tensor is used; those that are not can be skipped over.
+    pub fn wants(&self, name: &str) -> bool {
+        self.weights.as_ref().is_some_and(|weights| weights.wants(name))
+    }
+
+    /// Address of `length` bytes for the next tensor. Any other call may move them.
+    pub fn buffer(&mut self, length: usize) -> *mut u8 {
+        self.buffer.resize(length, 0);
+        self.buffer.as_mut_ptr()
+    }
+
+    /// Takes the tensor whose bytes lie in the buffer; a weight to be quantized is quantized now.
+    ///
+    /// # Errors
+    /// What is wrong with the tensor, as an `Error`.
+    pub fn push(&mut self, file: usize, tensor: usize) -> Result<(), JsValue> {
+        let Loader { headers, weights, buffer, .. } = self;
+        let place = headers.get(file).and_then(|header| Some((header, header.tensors().get(tensor)?)));
+        let (Some((header, info)), Some(weights)) = (place, weights) else {
+            return Err(to_js(Error::new(ErrorCode::InvalidArgument, "no such tensor was announced")));
+        };
+        info.view(header.file(), buffer).and_then(|view| weights.push(view)).map_err(to_js)
+    }
+
+    /// The model, with a kv cache for `context` tokens; by default for as many as it was trained for, at
+    /// most 2048. The loader is used up.
+    ///
+    /// # Errors
+    /// `missing-tensor` naming one that did not come, `out-of-memory`.
+    pub fn finish(self, context: Option<usize>) -> Result<Model, JsValue> {
+        let Loader { config, generation, options, weights, .. } = self;
+        // The buffer is freed here, so that the kv cache can take its place.
+        let weights =
+            weights.ok_or_else(|| to_js(Error::new(ErrorCode::InvalidArgument, "begin was not called")))?;
+        let context = context.unwrap_or(config.max_position_embeddings.min(2048));
+        weights
+            .finish()
+            .and_then(|weights| Model::new(config, generation, weights, options, context))
+            .map_err(to_js)
+    }
+
+    /// What is known before any weight is there, as JSON.
+    pub fn facts(&self) -> String {
+        let Config { vocab_size, hidden_size, intermediate_size, num_hidden_layers, .. } = self.config;
+        let config = &self.config;
+        let quantization = self.options.quantization.as_ref().or(config.quantization.as_ref());
+        json!({
+            "config": {
+                "model_type": "llama",
+                "vocab_size": vocab_size,
+                "hidden_size": hidden_size,
+                "intermediate_size": intermediate_size,
+                "num_hidden_layers": num_hidden_layers,
+                "num_attention_heads": config.num_attention_heads,
+                "num_key_value_heads": config.num_key_value_heads,
+                "head_dim": config.head_dim,
+                "max_position_embeddings": config.max_position_embeddings,
+                "rms_norm_eps": config.rms_norm_eps,
+                "tie_word_embeddings": config.tie_word_embeddings,
+                "attention_bias": config.attention_bias,
+                "mlp_bias": config.mlp_bias,
+                "dtype": config.dtype.as_ref().map(|dtype| dtype.torch_name()),
+                "bos_token_id": config.bos_token_id,
+                "eos_token_ids": config.eos_token_ids,
+            },
+            "generation": {
+                "do_sample": self.generation.do_sample,
+                "temperature": self.generation.temperature,
+                "top_k": self.generation.top_k,
+                "top_p": self.generation.top_p,
+                "min_p": self.generation.min_p,
+                "repetition_penalty": self.generation.repetition_penalty,
+                "max_new_tokens": self.generation.max_new_tokens,
+                "eos_token_ids": end_tokens(&self.config, &self.generation),
+            },
+            "quantization": quantization.map(quantization_json),
+            "tensors": self.tensors().count(),
+            "parameters": parameters(config),
+        })
+        .to_string()
+    }
+}
+
+/// `generation_config.json` goes before `config.json`, as in transformers.
+pub(super) fn end_tokens<'a>(config: &'a Config, generation: &'a GenerationConfig) -> &'a [u32] {
+    if generation.eos_token_ids.is_empty() { &config.eos_token_ids } else { &generation.eos_token_ids }
+}
+
+fn parameters(config: &Config) -> u64 {
+    let shapes = config.tensor_shapes();
+    shapes.iter().map(|(_, shape)| shape.iter().map(|&n| n as u64).product::<u64>()).sum()
+}
+
+/// `BitsAndBytesConfig` from JSON, with the blocksize that transformers has no key for.
+pub(super) fn quantization_from(json: &str) -> Result<BitsAndBytesConfig> {
+    let mut value = crate::checkpoint::json::parse("quantization", json.as_bytes())?;
+    let blocksize = value.as_object_mut().and_then(|object| object.remove("bnb_4bit_blocksize"));
+    let mut config = BitsAndBytesConfig::from_json("quantization", &value)?;
+    if let (Some(wanted), QuantFormat::FourBit { blocksize, .. }) = (blocksize, &mut config.format) {
+        let number = wanted.as_u64().and_then(|n| usize::try_from(n).ok()).ok_or_else(|| {
+            Error::new(ErrorCode::InvalidArgument, "the blocksize is not a whole number")
+                .tensor("bnb_4bit_blocksize")
+                .found(&wanted)
+        })?;
+        crate::quant::four_bit::check_blocksize(number)?;
+        *blocksize = number;
+    }
+    Ok(config)
+}
+
+fn quantization_json(config: &BitsAndBytesConfig) -> Value {
+    let mut value = config.to_json();
+    if let (Value::Object(object), QuantFormat::FourBit { blocksize, .. }) = (&mut value, &config.format) {
+        object.insert("bnb_4bit_blocksize".to_owned(), (*blocksize).into());
+    }
+    value
+}

@@ -1,0 +1,343 @@
+//! A loaded model with its kv cache and the text being written.
+
+use js_sys::{Array, Object, Reflect, Uint8Array};
+use serde_json::{Value, json};
+use wasm_bindgen::prelude::*;
+
+use super::loader::end_tokens;
+use super::to_js;
+use crate::checkpoint::Checkpoint;
+use crate::checkpoint::Dtype;
+use crate::error::{Error, ErrorCode, Result};
+use crate::generate::{Sampler, SamplingConfig, StopStrings};
+use crate::model::linear::Matrix;
+use crate::model::lora::Adapter;
+use crate::model::tree::tree;
+use crate::model::weights::Weights;
+use crate::model::{Config, GenerationConfig, KvCache, Llama, LoadOptions, LogitsFor};
+use crate::quant::bnb::{tensors_of, tensors_of_int8};
+use crate::quant::{Absmax, BitsAndBytesConfig, Floats};
+
+/// A Llama and the state of one text.
+#[wasm_bindgen]
+pub struct Model {
+    llama: Llama,
+    generation: GenerationConfig,
+    quantization: Option<BitsAndBytesConfig>,
+    cache: KvCache,
+    /// Every token in the cache.
+    history: Vec<u32>,
+    /// After the last token, (vocab_size,).
+    logits: Vec<f32>,
+    sampler: Option<Sampler>,
+    stops: StopStrings,
+}
+
+impl Model {
+    pub(super) fn new(
+        config: Config,
+        generation: GenerationConfig,
+        weights: Weights,
+        options: LoadOptions,
+        context: usize,
+    ) -> Result<Model> {
+        let LoadOptions { quantization, compute_dtype } = options;
+        let quantization = quantization.or_else(|| config.quantization.clone());
+        let mut llama = Llama::new(config, weights)?;
+        llama.set_compute_dtype(compute_dtype);
+        let cache = llama.new_cache(context)?;
+        Ok(Model {
+            llama,
+            generation,
+            quantization,
+            cache,
+            history: Vec::new(),
+            logits: Vec::new(),
+            sampler: None,
+            stops: StopStrings::default(),
+        })
+    }
+}
+
+#[wasm_bindgen]
+impl Model {
+    /// Empties the kv cache.
+    pub fn reset(&mut self) {
+        self.cache.clear();
+        self.history.clear();
+    }
+
+    /// Room left in the kv cache.
+    pub fn remaining(&self) -> usize {
+        self.cache.remaining()
+    }
+
+    /// Whether a prompt must be read in one call: LLM.int8 chooses outlier columns over all of its tokens.
+    #[wasm_bindgen(js_name = readsWhole)]
+    pub fn reads_whole(&self) -> bool {
+        self.llama.has_int8()
+    }
+
+    /// Appends tokens to the text.
+    ///
+    /// # Errors
+    /// `context-full`, `invalid-token`, `invalid-argument` for no tokens, `out-of-memory`.
+    pub fn read(&mut self, tokens: &[u32]) -> Result<(), JsValue> {
+        let logits = self.llama.forward(tokens, &mut self.cache, LogitsFor::Last).map_err(to_js)?;
+        self.logits.clear();
+        self.logits.extend_from_slice(logits);
+        self.history.extend_from_slice(tokens);
+        Ok(())
+    }
+
+    /// Logits after the last token read.
+    pub fn logits(&self) -> Vec<f32> {
+        self.logits.clone()
+    }
+
+    /// Appends tokens and returns the logits after each, row by row.
+    ///
+    /// # Errors
+    /// As [`Model::read`].
+    #[wasm_bindgen(js_name = readAll)]
+    pub fn read_all(&mut self, tokens: &[u32]) -> Result<Vec<f32>, JsValue> {
+        let logits = self.llama.forward(tokens, &mut self.cache, LogitsFor::All).map_err(to_js)?;
+        self.history.extend_from_slice(tokens);
+        Ok(logits.to_vec())
+    }
+
+    /// Sets how tokens are chosen from now on: JSON with the names of transformers' `GenerationConfig`; what
+    /// is null comes from the model's own.
+    ///
+    /// # Errors
+    /// `invalid-argument` for a setting out of range.
+    #[wasm_bindgen(js_name = setSampling)]
+    pub fn set_sampling(&mut self, options: &str, stop_strings: Vec<String>) -> Result<(), JsValue> {
+        self.sampling(options)
+            .and_then(Sampler::new)
+            .map(|sampler| self.sampler = Some(sampler))
+            .map_err(to_js)?;
+        self.stops = StopStrings::new(stop_strings);
+        Ok(())
+    }
+
+    fn sampling(&self, options: &str) -> Result<SamplingConfig> {
+        let options = crate::checkpoint::json::parse("options", options.as_bytes())?;
+        let wrong = |key: &str, expected: &str, found: &Value| {
+            Error::new(ErrorCode::InvalidArgument, "wrong type of value")
+                .tensor(key)
+                .expected(expected)
+                .found(found)
+        };
+        let given = |key: &str| options.get(key).filter(|value| !value.is_null());
+        let number = |key: &str, default: f32| match given(key) {
+            None => Ok(default),
+            Some(value) => value.as_f64().map(|x| x as f32).ok_or_else(|| wrong(key, "a number", value)),
+        };
+        let whole = |key: &str, default: u64| match given(key) {
+            None => Ok(default),
+            Some(value) => value.as_u64().ok_or_else(|| wrong(key, "a whole number", value)),
+        };
+        let generation = &self.generation;
+        Ok(SamplingConfig {
+            do_sample: match given("do_sample") {
+                None => generation.do_sample,
+                Some(value) => value.as_bool().ok_or_else(|| wrong("do_sample", "true or false", value))?,
+            },
+            temperature: number("temperature", generation.temperature)?,
+            top_k: usize::try_from(whole("top_k", generation.top_k as u64)?).unwrap_or(usize::MAX),
+            top_p: number("top_p", generation.top_p)?,
+            min_p: number("min_p", generation.min_p)?,
+            repetition_penalty: number("repetition_penalty", generation.repetition_penalty)?,
+            seed: whole("seed", 0)?,
+        })
+    }
+
+    /// Chooses the next token, which is not read yet.
+    ///
+    /// # Errors
+    /// `non-finite-logits`; `invalid-argument` before [`Model::set_sampling`] and [`Model::read`].
+    pub fn sample(&mut self) -> Result<u32, JsValue> {
+        let Some(sampler) = &mut self.sampler else {
+            return Err(to_js(Error::new(ErrorCode::InvalidArgument, "no sampling was set")));
+        };
+        sampler.sample(&mut self.logits, &self.history).map_err(to_js)
+    }
+
+    /// Whether the token ends a text.
+    #[wasm_bindgen(js_name = isEnd)]
+    pub fn is_end(&self, token: u32) -> bool {
+        end_tokens(self.llama.config(), &self.generation).contains(&token)
+    }
+
+    /// Takes a token's bytes and returns the text that can be shown now.
+    #[wasm_bindgen(js_name = pushText)]
+    pub fn push_text(&mut self, bytes: &[u8]) -> String {
+        self.stops.push(bytes)
+    }
+
+    /// Whether a stop string was reached.
+    pub fn stopped(&self) -> bool {
+        self.stops.stopped().is_some()
+    }
+
+    /// The text still held back, once no more will come.
+    #[wasm_bindgen(js_name = finishText)]
+    pub fn finish_text(&mut self) -> String {
+        self.stops.finish()
+    }
+
+    /// What the model holds, as JSON: the ledger of [`Llama::memory`] and the kv cache.
+    pub fn memory(&self) -> String {
+        let ledger = self.llama.memory();
+        let text = (self.logits.capacity() + self.history.capacity()) * size_of::<u32>();
+        let scratch = ledger.scratch + text as u64;
+        let kv_cache = self.cache.bytes() as u64;
+        json!({
+            "packed_codes": ledger.packed_codes,
+            "absmax": ledger.absmax,
+            "nested_absmax": ledger.nested_absmax,
+            "quant_maps": ledger.quant_maps,
+            "int8_codes": ledger.int8_codes,
+            "scb": ledger.scb,
+            "floats_16bit": ledger.floats_16bit,
+            "floats_32bit": ledger.floats_32bit,
+            "lora": ledger.lora,
+            "scratch": scratch,
+            "kv_cache": kv_cache,
+            "total": ledger.total() + text as u64 + kv_cache,
+        })
+        .to_string()
+    }
+
+    /// The modules as Python's `print(model)` shows them.
+    pub fn layers(&self) -> String {
+        tree(self.llama.config(), self.quantization.as_ref())
+    }
+
+    /// Names of the adapters that are loaded.
+    pub fn adapters(&self) -> Vec<String> {
+        self.llama.adapters().map(str::to_owned).collect()
+    }
+
+    /// Every weight as it is held, as JSON.
+    pub fn tensors(&self) -> String {
+        let config = self.llama.config();
+        let weights = self.llama.weights();
+        let dense = |name: String, floats: &Floats, shape: Value| {
+            json!({ "name": name, "shape": shape, "format": floats.dtype().as_str(), "bytes": floats.bytes(),
+                    "blocksize": null, "double_quant": false })
+        };
+        let mut rows = vec![dense(
+            "model.embed_tokens.weight".to_owned(),
+            &weights.embed_tokens,
+            json!([config.vocab_size, config.hidden_size]),
+        )];
+        for (module, linear) in config.linear_modules().iter().zip(weights.linears()) {
+            let name = format!("{}.weight", module.path);
+            let shape = json!([linear.rows, linear.cols]);
+            rows.push(match &linear.matrix {
+                Matrix::Dense(floats) => dense(name, floats, shape),
+                Matrix::FourBit(params) => json!({
+                    "name": name,
+                    "shape": shape,
+                    "format": params.quant_state.quant_type.as_str(),
+                    "bytes": params.bytes().total(),
+                    "blocksize": params.quant_state.blocksize,
+                    "double_quant": matches!(params.quant_state.absmax, Absmax::Nested(_)),
+                }),
+                Matrix::Int8 { params, .. } => json!({
+                    "name": name, "shape": shape, "format": "int8", "bytes": params.bytes(),
+                    "blocksize": null, "double_quant": false,
+                }),
+            });
+            if let Some(bias) = &linear.bias {
+                rows.push(dense(format!("{}.bias", module.path), bias, json!([linear.rows])));
+            }
+        }
+        let hidden = json!([config.hidden_size]);
+        for (i, layer) in weights.layers.iter().enumerate() {
+            let norms = [
+                ("input_layernorm", &layer.input_layernorm),
+                ("post_attention_layernorm", &layer.post_attention_layernorm),
+            ];
+            for (name, norm) in norms {
+                rows.push(dense(format!("model.layers.{i}.{name}.weight"), norm, hidden.clone()));
+            }
+        }
+        rows.push(dense("model.norm.weight".to_owned(), &weights.norm, hidden));
+        Value::Array(rows).to_string()
+    }
+
+    /// The tensors of a quantized module in the form bitsandbytes stores them: objects with `name`, `dtype`,
+    /// `shape` and `bytes`.
+    ///
+    /// # Errors
+    /// `invalid-argument` when there is no such module, or it is not quantized.
+    #[wasm_bindgen(js_name = storedTensors)]
+    pub fn stored_tensors(&self, module: &str) -> Result<Array, JsValue> {
+        let modules = self.llama.config().linear_modules();
+        let linear = modules.iter().zip(self.llama.weights().linears()).find(|(each, _)| each.path == module);
+        let tensors = match linear.map(|(_, linear)| &linear.matrix) {
+            Some(Matrix::FourBit(params)) => tensors_of(module, params, &Dtype::U8).map_err(to_js)?,
+            Some(Matrix::Int8 { params, .. }) => tensors_of_int8(module, params),
+            Some(Matrix::Dense(_)) | None => {
+                return Err(to_js(
+                    Error::new(ErrorCode::InvalidArgument, "no quantized module of that name").found(module),
+                ));
+            }
+        };
+        let out = Array::new();
+        for (name, dtype, shape, bytes) in tensors {
+            let shape: Array = shape.iter().map(|&n| JsValue::from(n as f64)).collect();
+            let object = Object::new();
+            let bytes = Uint8Array::from(&*bytes);
+            Reflect::set(&object, &"name".into(), &name.into())?;
+            Reflect::set(&object, &"dtype".into(), &dtype.as_str().into())?;
+            Reflect::set(&object, &"shape".into(), &shape)?;
+            Reflect::set(&object, &"bytes".into(), &bytes)?;
+            out.push(&object);
+        }
+        Ok(out)
+    }
+
+    /// Reads a PEFT adapter and keeps it under `name`; returns its bytes.
+    ///
+    /// # Errors
+    /// What is wrong with it, as an `Error`.
+    #[wasm_bindgen(js_name = loadAdapter)]
+    pub fn load_adapter(
+        &mut self,
+        name: &str,
+        adapter_config: &[u8],
+        file: String,
+        bytes: Vec<u8>,
+    ) -> Result<f64, JsValue> {
+        let before = self.llama.memory().lora;
+        let load = || -> Result<()> {
+            let checkpoint = Checkpoint::from_bytes(vec![(file, bytes)], None)?;
+            let adapter = Adapter::from_tensors("adapter_config.json", adapter_config, checkpoint.views())?;
+            self.llama.load_adapter(name, adapter)
+        };
+        load().map_err(to_js)?;
+        Ok((self.llama.memory().lora - before) as f64)
+    }
+
+    /// Takes an adapter into use, or none.
+    ///
+    /// # Errors
+    /// `unknown-adapter`.
+    #[wasm_bindgen(js_name = setAdapter)]
+    pub fn set_adapter(&mut self, name: Option<String>) -> Result<(), JsValue> {
+        self.llama.set_adapter(name.as_deref()).map_err(to_js)
+    }
+
+    /// Forgets an adapter.
+    ///
+    /// # Errors
+    /// `unknown-adapter`.
+    #[wasm_bindgen(js_name = deleteAdapter)]
+    pub fn delete_adapter(&mut self, name: &str) -> Result<(), JsValue> {
+        self.llama.delete_adapter(name).map_err(to_js)
+    }
+}
