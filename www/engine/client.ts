@@ -1,0 +1,309 @@
+/** The page's side: promises, async iterables and abort over the messages of protocol.ts. */
+
+import { NibblamaError, type ErrorDetails } from "./errors";
+import type { Model } from "./index";
+import type { CallName, Calls, PostedPrompt, PostedSource, Report, ToPage, ToWorker } from "./protocol";
+import { TokenStream } from "./stream";
+import type {
+  BitsAndBytesConfig,
+  Footprint,
+  FootprintOptions,
+  GenerateOptions,
+  LoadOptions,
+  ModelFacts,
+  ModelSource,
+  Prompt,
+  Quantization,
+  VariantInfo,
+  VariantName,
+} from "./types";
+import { variantsByPreference } from "./variants";
+
+interface Pending {
+  resolve(result: unknown): void;
+  reject(error: unknown): void;
+  report(report: Report): void;
+  unlisten(): void;
+}
+
+interface CallOptions {
+  signal?: AbortSignal | undefined;
+  onReport?: (report: Report) => void;
+}
+
+/** How long a call may go on after an abort before its worker is given up. */
+const ABORT_GRACE = 2000;
+
+/** One worker and the calls under way in it. */
+class Connection {
+  readonly closed: Promise<Error | undefined>;
+  #worker: Worker;
+  #pending = new Map<number, Pending>();
+  #nextId = 1;
+  #end: Error | undefined;
+  #settleClosed: (error: Error | undefined) => void = () => undefined;
+
+  constructor() {
+    this.closed = new Promise((resolve) => {
+      this.#settleClosed = resolve;
+    });
+    this.#worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module", name: "nibblama" });
+    this.#worker.addEventListener("message", (event: MessageEvent<ToPage>) => this.#receive(event.data));
+    // A script that does not load, or an error outside any call: the worker is of no use any more.
+    this.#worker.addEventListener("error", (event) => {
+      event.preventDefault();
+      this.#close(new NibblamaError("crashed", `the engine's worker failed: ${event.message || "it did not start"}`));
+    });
+  }
+
+  call<Name extends CallName>(
+    name: Name,
+    request: Calls[Name]["request"],
+    { signal, onReport }: CallOptions = {},
+  ): Promise<Calls[Name]["result"]> {
+    return new Promise((resolve, reject) => {
+      if (this.#end !== undefined) return reject(this.#end);
+      if (signal?.aborted) return reject(aborted(signal));
+      const id = this.#nextId++;
+      const abort = () => {
+        this.#post({ type: "abort", id });
+        // A worker that does not answer is stuck, for instance in one enormous matrix: abort settles all the same.
+        setTimeout(() => {
+          if (this.#pending.has(id)) {
+            this.#close(new NibblamaError("crashed", "the engine did not answer to an abort and was stopped"), id);
+          }
+        }, ABORT_GRACE);
+      };
+      signal?.addEventListener("abort", abort, { once: true });
+      this.#pending.set(id, {
+        // Each id belongs to one call, whose result type the protocol fixes.
+        resolve: (result) => resolve(result as Calls[Name]["result"]),
+        reject,
+        report: onReport ?? (() => undefined),
+        unlisten: () => signal?.removeEventListener("abort", abort),
+      });
+      this.#post({ type: "call", id, name, request } as ToWorker);
+    });
+  }
+
+  /** Ends the worker; every call under way rejects with `error`. */
+  dispose(): void {
+    this.#close(new NibblamaError("disposed", "the model was disposed of"));
+  }
+
+  #post(message: ToWorker): void {
+    this.#worker.postMessage(message);
+  }
+
+  #receive(message: ToPage): void {
+    if (message.type === "crash") {
+      this.#close(new NibblamaError("crashed", message.reason));
+      return;
+    }
+    const pending = this.#pending.get(message.id);
+    if (pending === undefined) return;
+    if (message.type === "report") {
+      pending.report(message.report);
+      return;
+    }
+    this.#pending.delete(message.id);
+    pending.unlisten();
+    if (message.type === "result") pending.resolve(message.result);
+    else pending.reject(new NibblamaError(message.error.code, message.error.reason, message.error));
+  }
+
+  #close(error: NibblamaError, abortedCall?: number): void {
+    if (this.#end !== undefined) return;
+    this.#end = error;
+    this.#worker.terminate();
+    for (const [id, pending] of this.#pending) {
+      pending.unlisten();
+      pending.reject(id === abortedCall ? new NibblamaError("aborted", "the caller asked to stop") : error);
+    }
+    this.#pending.clear();
+    this.#settleClosed(error.code === "disposed" ? undefined : error);
+  }
+}
+
+function aborted(signal: AbortSignal): NibblamaError {
+  const error = new NibblamaError("aborted", "the caller asked to stop");
+  error.cause = signal.reason;
+  return error;
+}
+
+/** Starts a worker with the best build that runs here, going one step down the list after each failure. */
+async function connect(
+  options: { variant?: VariantName | undefined; threads?: number | undefined },
+  signal?: AbortSignal,
+): Promise<{ connection: Connection; variant: VariantInfo }> {
+  const { candidates, rejected } = await variantsByPreference(options);
+  for (const name of candidates) {
+    const connection = new Connection();
+    try {
+      const started = await connection.call("start", { variant: name }, { signal });
+      return { connection, variant: { ...started, rejected } };
+    } catch (error) {
+      connection.dispose();
+      if (error instanceof NibblamaError && error.code === "aborted") throw error;
+      rejected.push({ name, reason: error instanceof Error ? error.message : String(error) });
+    }
+  }
+  const found = rejected.map(({ name, reason }) => `${name}: ${reason}`).join("; ");
+  throw new NibblamaError("unsupported-browser", "no build of the engine starts in this browser", { found });
+}
+
+/** Loads a model into a worker of its own. */
+export async function loadModel(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
+  const { signal, onProgress } = options;
+  const start = performance.now();
+  onProgress?.({ phase: "engine", loaded: 0, total: 0, tensors: 0, tensorsTotal: 0, time: 0 });
+  const posted = postedSource(source);
+  const quantization = quantizationConfig(options.quantization ?? null);
+  const { connection, variant } = await connect(options, signal);
+  try {
+    const facts = await connection.call(
+      "load",
+      {
+        source: posted,
+        quantization,
+        computeDtype: options.computeDtype ?? "float32",
+        context: options.context ?? null,
+      },
+      {
+        signal,
+        onReport: (report) => {
+          if (report.kind === "progress") onProgress?.({ ...report.progress, time: performance.now() - start });
+        },
+      },
+    );
+    return model(connection, facts, variant);
+  } catch (error) {
+    connection.dispose();
+    throw error;
+  }
+}
+
+function model(connection: Connection, facts: ModelFacts, variant: VariantInfo): Model {
+  return {
+    facts,
+    variant,
+    closed: connection.closed,
+    generate: (prompt, options = {}) => generate(connection, prompt, options),
+    tokenize: async (prompt, { addSpecialTokens = true } = {}) =>
+      connection.call("tokenize", { prompt: postedPrompt(prompt), addSpecialTokens }),
+    detokenize: async (ids, { skipSpecialTokens = true } = {}) =>
+      connection.call("detokenize", { ids: [...ids], skipSpecialTokens }),
+    logits: async (prompt, { all = false, signal } = {}) =>
+      connection.call("logits", { prompt: postedPrompt(prompt), all }, { signal }),
+    memory: () => connection.call("memory", null),
+    layers: () => connection.call("layers", null),
+    tensors: () => connection.call("tensors", null),
+    storedTensors: (module) => connection.call("storedTensors", { module }),
+    loadAdapter: async (name, source, { signal } = {}) =>
+      connection.call("loadAdapter", { name, source: postedSource(source) }, { signal }),
+    setAdapter: async (name) => void (await connection.call("setAdapter", { name })),
+    deleteAdapter: async (name) => void (await connection.call("deleteAdapter", { name })),
+    adapters: () => connection.call("adapters", null),
+    dispose: async () => connection.dispose(),
+  };
+}
+
+function generate(connection: Connection, prompt: Prompt, options: GenerateOptions): TokenStream {
+  const { signal, onPrefill, seed = 0, stop_strings = [] } = options;
+  // Leaving the loop early must stop the worker, whether or not the caller brought a signal.
+  const left = new AbortController();
+  const either = signal === undefined ? left.signal : AbortSignal.any([signal, left.signal]);
+  const stream = new TokenStream(() => left.abort());
+  const request = {
+    prompt: postedPrompt(prompt),
+    options: {
+      max_new_tokens: options.max_new_tokens,
+      do_sample: options.do_sample,
+      temperature: options.temperature,
+      top_k: options.top_k,
+      top_p: options.top_p,
+      min_p: options.min_p,
+      repetition_penalty: options.repetition_penalty,
+      seed,
+      stop_strings: [...stop_strings],
+    },
+  };
+  const onReport = (report: Report) => {
+    if (report.kind === "tokens") stream.push(report.tokens);
+    else if (report.kind === "prefill") onPrefill?.(report.done, report.total);
+  };
+  connection.call("generate", request, { signal: either, onReport }).then(
+    () => stream.end(),
+    (error: unknown) => stream.fail(error),
+  );
+  return stream;
+}
+
+/** One worker serves every footprint; it is started with the first and ended when no call is left. */
+let footprints: { connection: Promise<Connection>; calls: number } | undefined;
+
+/** Sizes of the model that a `config.json` describes, before any weight is there. */
+export async function footprint(
+  config: string | object,
+  { quantization = null, dtype, context = 0 }: FootprintOptions = {},
+): Promise<Footprint> {
+  footprints ??= { connection: connect({ threads: 1 }).then(({ connection }) => connection), calls: 0 };
+  const shared = footprints;
+  shared.calls += 1;
+  try {
+    return await (await shared.connection).call("footprint", {
+      config: typeof config === "string" ? config : JSON.stringify(config),
+      quantization: quantizationConfig(quantization),
+      dtype: dtype ?? null,
+      context,
+    });
+  } finally {
+    shared.calls -= 1;
+    if (shared.calls === 0) {
+      footprints = undefined;
+      shared.connection.then((connection) => connection.dispose(), () => undefined);
+    }
+  }
+}
+
+/** What a quantization's short name stands for. */
+export function quantizationConfig(quantization: Quantization): BitsAndBytesConfig | null {
+  if (quantization === null || typeof quantization === "object") return quantization;
+  if (quantization === "int8") return { load_in_8bit: true };
+  const [type, doubled] = quantization.split("-");
+  if ((type !== "nf4" && type !== "fp4") || (doubled !== undefined && doubled !== "dq")) {
+    const expected = "nf4, nf4-dq, fp4, fp4-dq, int8 or a BitsAndBytesConfig";
+    throw new NibblamaError("invalid-argument", "unknown quantization", { expected, found: quantization });
+  }
+  return { load_in_4bit: true, bnb_4bit_quant_type: type, bnb_4bit_use_double_quant: doubled === "dq" };
+}
+
+function postedSource(source: ModelSource): PostedSource {
+  if (typeof source === "string" || source instanceof URL) {
+    return { kind: "url", url: folderUrl(source), files: null };
+  }
+  if ("url" in source) return { kind: "url", url: folderUrl(source.url), files: [...source.files] };
+  return { kind: "files", files: [...source] };
+}
+
+function folderUrl(url: string | URL): string {
+  const details: ErrorDetails = { expected: "the URL of a folder", found: String(url) };
+  try {
+    const absolute = new URL(url, document.baseURI);
+    if (!absolute.pathname.endsWith("/")) absolute.pathname += "/";
+    return absolute.href;
+  } catch {
+    throw new NibblamaError("invalid-argument", "not a URL", details);
+  }
+}
+
+function postedPrompt(prompt: Prompt): PostedPrompt {
+  if (typeof prompt === "string") return { kind: "text", text: prompt };
+  const ids: number[] = [];
+  const messages: { role: string; content: string }[] = [];
+  for (const item of prompt) {
+    if (typeof item === "number") ids.push(item);
+    else messages.push({ role: item.role, content: item.content });
+  }
+  return messages.length > 0 ? { kind: "messages", messages } : { kind: "ids", ids };
+}

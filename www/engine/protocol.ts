@@ -1,0 +1,105 @@
+/** The messages between page and worker: tagged, and complete. Nothing else passes between them. */
+
+import type { ErrorCode, ErrorDetails } from "./errors";
+import type {
+  AdapterInfo,
+  BitsAndBytesConfig,
+  ComputeDtype,
+  Footprint,
+  GeneratedToken,
+  LoadProgress,
+  Logits,
+  MemoryLedger,
+  ModelFacts,
+  StoredTensor,
+  TensorSummary,
+  TokenizedPrompt,
+  VariantInfo,
+  VariantName,
+} from "./types";
+
+/** A {@link ModelSource} that can be posted: URLs are absolute, and a folder's URL ends in a slash. */
+export type PostedSource =
+  | { kind: "url"; url: string; files: readonly string[] | null }
+  | { kind: "files"; files: readonly File[] };
+
+export type PostedPrompt =
+  | { kind: "text"; text: string }
+  | { kind: "messages"; messages: readonly { role: string; content: string }[] }
+  | { kind: "ids"; ids: readonly number[] };
+
+/** Sampling and stopping; what is undefined comes from the model's `generation_config.json`. */
+export interface PostedGenerateOptions {
+  max_new_tokens: number | undefined;
+  do_sample: boolean | undefined;
+  temperature: number | undefined;
+  top_k: number | undefined;
+  top_p: number | undefined;
+  min_p: number | undefined;
+  repetition_penalty: number | undefined;
+  seed: number;
+  stop_strings: readonly string[];
+}
+
+/** What can be asked of the worker, with the answer to each. */
+export interface Calls {
+  start: {
+    request: { variant: VariantName };
+    result: VariantInfo;
+  };
+  load: {
+    request: {
+      source: PostedSource;
+      quantization: BitsAndBytesConfig | null;
+      computeDtype: ComputeDtype;
+      context: number | null;
+    };
+    result: ModelFacts;
+  };
+  footprint: {
+    request: { config: string; quantization: BitsAndBytesConfig | null; dtype: string | null; context: number };
+    result: Footprint;
+  };
+  generate: {
+    request: { prompt: PostedPrompt; options: PostedGenerateOptions };
+    result: null;
+  };
+  tokenize: { request: { prompt: PostedPrompt; addSpecialTokens: boolean }; result: TokenizedPrompt };
+  detokenize: { request: { ids: readonly number[]; skipSpecialTokens: boolean }; result: string };
+  logits: { request: { prompt: PostedPrompt; all: boolean }; result: Logits };
+  memory: { request: null; result: MemoryLedger };
+  layers: { request: null; result: string };
+  tensors: { request: null; result: TensorSummary[] };
+  storedTensors: { request: { module: string }; result: StoredTensor[] };
+  loadAdapter: { request: { name: string; source: PostedSource }; result: AdapterInfo };
+  setAdapter: { request: { name: string | null }; result: null };
+  deleteAdapter: { request: { name: string }; result: null };
+  adapters: { request: null; result: string[] };
+}
+
+export type CallName = keyof Calls;
+
+/** Page to worker. */
+export type ToWorker =
+  | { [Name in CallName]: { type: "call"; id: number; name: Name; request: Calls[Name]["request"] } }[CallName]
+  | { type: "abort"; id: number };
+
+/** An error on its way through `postMessage`. */
+export interface PostedError extends ErrorDetails {
+  code: ErrorCode;
+  reason: string;
+}
+
+/** What a call reports before it ends. */
+export type Report =
+  | { kind: "progress"; progress: LoadProgress }
+  | { kind: "prefill"; done: number; total: number }
+  | { kind: "tokens"; tokens: GeneratedToken[] };
+
+/** Worker to page. Each call ends with exactly one `result` or `error`, unless the worker crashes. */
+export type ToPage =
+  | { type: "report"; id: number; report: Report }
+  | { type: "result"; id: number; result: Calls[CallName]["result"] }
+  | { type: "error"; id: number; error: PostedError }
+  /** The module trapped: nothing more will come from this worker. */
+  | { type: "crash"; reason: string };

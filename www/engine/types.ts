@@ -1,0 +1,288 @@
+/**
+ * The data that the engine takes and gives. What mirrors a file, transformers or the command line's `--json`
+ * output keeps its snake_case names; what is the engine's own is camelCase. Sizes are bytes, times milliseconds.
+ */
+
+/** transformers' `BitsAndBytesConfig`, with the blocksize that transformers fixes at 64. */
+export interface BitsAndBytesConfig {
+  load_in_4bit?: boolean;
+  load_in_8bit?: boolean;
+  bnb_4bit_quant_type?: "nf4" | "fp4";
+  bnb_4bit_use_double_quant?: boolean;
+  bnb_4bit_compute_dtype?: ComputeDtype;
+  /** A power of two from 32 to 4096. */
+  bnb_4bit_blocksize?: number;
+  llm_int8_threshold?: number;
+  /** Modules left unquantized; by default `lm_head`. */
+  llm_int8_skip_modules?: string[] | null;
+}
+
+export type ComputeDtype = "float32" | "bfloat16" | "float16";
+
+/**
+ * How linear weights are held. `null` keeps what is stored: a checkpoint in full precision stays in it, one that
+ * is quantized already stays so. The names stand for blocksize 64; `-dq` adds double quantization.
+ */
+export type Quantization = BitsAndBytesConfig | "nf4" | "nf4-dq" | "fp4" | "fp4-dq" | "int8" | null;
+
+/**
+ * Where a model's files are: a folder's URL, the same with the names of the files in it (which saves asking for
+ * optional ones that are not there), or files that were dropped or picked.
+ */
+export type ModelSource = string | URL | { url: string | URL; files: readonly string[] } | readonly File[];
+
+export type LoadPhase =
+  /** The WebAssembly build is fetched and started. */
+  | "engine"
+  /** Configuration, tokenizer and tensor headers are read. */
+  | "headers"
+  /** Tensors stream in; each is quantized as soon as it is whole. */
+  | "weights"
+  | "ready";
+
+export interface LoadProgress {
+  phase: LoadPhase;
+  /** Bytes of weights read so far, and in all; the total is 0 until the headers are known. */
+  loaded: number;
+  total: number;
+  /** Tensors that are done, and in all. */
+  tensors: number;
+  tensorsTotal: number;
+  /** The last tensor that became whole. */
+  tensor?: string;
+  /** From the start of `loadModel`. */
+  time: number;
+  /** What the headers say, as soon as they are read: before any weight. */
+  facts?: ModelFacts;
+}
+
+export interface LoadOptions {
+  /** Default: `null`, keep what is stored. */
+  quantization?: Quantization;
+  /** Default: `"float32"`. The others are emulated: results are rounded as a GPU would, and slower. */
+  computeDtype?: ComputeDtype;
+  /** Tokens the kv cache has room for; by default the model's `max_position_embeddings`, at most 2048. */
+  context?: number;
+  /** Threads to use; by default one per core, at most 8. 1 takes the build without threads. */
+  threads?: number;
+  /** Take this build instead of the best that starts; for tests and comparisons. */
+  variant?: VariantName;
+  onProgress?: (progress: LoadProgress) => void;
+  signal?: AbortSignal;
+}
+
+/** `config.json` as the engine understood it. */
+export interface ModelConfig {
+  vocab_size: number;
+  hidden_size: number;
+  intermediate_size: number;
+  num_hidden_layers: number;
+  num_attention_heads: number;
+  num_key_value_heads: number;
+  head_dim: number;
+  max_position_embeddings: number;
+  rms_norm_eps: number;
+  tie_word_embeddings: boolean;
+  attention_bias: boolean;
+  mlp_bias: boolean;
+  /** "float32", "bfloat16" or "float16": what full-precision weights are stored as. */
+  dtype: string | null;
+  bos_token_id: number | null;
+  eos_token_ids: number[];
+}
+
+/** What is known about a model before its weights are there. */
+export interface ModelFacts {
+  config: ModelConfig;
+  generation: GenerationDefaults;
+  /** `quantization_config` in force: the stored one, or the one asked for; null in full precision. */
+  quantization: BitsAndBytesConfig | null;
+  /** Bytes of all weight files. */
+  fileBytes: number;
+  tensors: number;
+  parameters: number;
+  /** Whether the tokenizer brings a chat template. */
+  chatTemplate: boolean;
+}
+
+/** `generation_config.json`, completed with transformers' defaults. */
+export interface GenerationDefaults {
+  do_sample: boolean;
+  temperature: number;
+  top_k: number;
+  top_p: number;
+  min_p: number;
+  repetition_penalty: number;
+  max_new_tokens: number | null;
+  eos_token_ids: number[];
+}
+
+export interface ChatMessage {
+  role: string;
+  content: string;
+}
+
+/** Text, chat messages (rendered with the model's own template), or token ids as they are. */
+export type Prompt = string | readonly ChatMessage[] | readonly number[];
+
+/** transformers' names; what is left out comes from the model's `generation_config.json`. */
+export interface GenerateOptions {
+  max_new_tokens?: number;
+  do_sample?: boolean;
+  temperature?: number;
+  /** 0 turns it off. */
+  top_k?: number;
+  top_p?: number;
+  min_p?: number;
+  repetition_penalty?: number;
+  /** Default 0. The same seed gives the same text on every machine. */
+  seed?: number;
+  stop_strings?: readonly string[];
+  /** Called while a long prompt is read. */
+  onPrefill?: (done: number, total: number) => void;
+  signal?: AbortSignal;
+}
+
+export type FinishReason =
+  /** The model ended the text. */
+  | "eos"
+  /** `max_new_tokens` was reached. */
+  | "length"
+  /** A stop string was reached. */
+  | "stop"
+  /** The kv cache is full. */
+  | "context";
+
+export interface GeneratedToken {
+  token: number;
+  /** Text that became whole with this token; empty while a character's bytes are incomplete. */
+  text: string;
+  /** Since `generate` was called. */
+  time: number;
+  /** On the last item only. */
+  finish?: FinishReason;
+}
+
+export interface TokenizeOptions {
+  /** Adds what the tokenizer's template adds, such as a BOS. Default: true. */
+  addSpecialTokens?: boolean;
+}
+
+export interface TokenizedPrompt {
+  ids: number[];
+  /** The piece of text behind each id, special tokens by name. */
+  tokens: string[];
+  /** The text that was encoded: for chat messages what the template made of them. */
+  text: string;
+}
+
+/** Next-token logits in f32, row-major. */
+export interface Logits {
+  data: Float32Array<ArrayBuffer>;
+  /** Positions (1, or one per token) and vocabulary size. */
+  shape: [number, number];
+}
+
+/** What a loaded model holds, in bytes; equal to `nibblama inspect --json` for what both count. */
+export interface MemoryLedger {
+  packed_codes: number;
+  absmax: number;
+  nested_absmax: number;
+  quant_maps: number;
+  int8_codes: number;
+  scb: number;
+  floats_16bit: number;
+  floats_32bit: number;
+  lora: number;
+  /** Activations and other buffers of the model. */
+  scratch: number;
+  kv_cache: number;
+  /** Sum of all above: what the model holds. */
+  total: number;
+  /** Code, stack, allocator and freed room inside the WebAssembly memory: `wasm_memory - total`. */
+  other: number;
+  /** Size of the WebAssembly memory: what the tab really uses for the model. */
+  wasm_memory: number;
+}
+
+export interface FootprintOptions {
+  /** Default: `null`, which means full precision, or what the configuration says it is quantized with. */
+  quantization?: Quantization;
+  /** What unquantized tensors are stored as; by default what `config.json` says, else "bfloat16". */
+  dtype?: "float32" | "bfloat16" | "float16";
+  /** Tokens of kv cache. Default: 0. */
+  context?: number;
+}
+
+/** Sizes from a configuration alone. */
+export interface Footprint {
+  parameters: number;
+  /** What transformers' `get_memory_footprint()` prints: it leaves out scales and code books. */
+  get_memory_footprint: number;
+  /** What is really held, without kv cache: the sum of the kinds below. */
+  true_bytes: number;
+  packed_codes: number;
+  absmax: number;
+  nested_absmax: number;
+  quant_maps: number;
+  int8_codes: number;
+  scb: number;
+  floats_16bit: number;
+  floats_32bit: number;
+  kv_cache: number;
+  modules: ModuleFootprint[];
+}
+
+export interface ModuleFootprint {
+  /** As in `print(model)`: "model.layers.0.self_attn.q_proj". */
+  path: string;
+  /** "Embedding", "Linear", "Linear4bit", "Linear8bitLt" or "LlamaRMSNorm". */
+  kind: string;
+  parameters: number;
+  bytes: number;
+  /** What `get_memory_footprint()` counts of it. */
+  printed_bytes: number;
+}
+
+/** A tensor as it is held. */
+export interface TensorSummary {
+  name: string;
+  shape: number[];
+  /** "nf4", "fp4", "int8", "BF16", "F16" or "F32". */
+  format: string;
+  bytes: number;
+  blocksize: number | null;
+  double_quant: boolean;
+}
+
+/** A quantized module's tensors in the form bitsandbytes stores them. */
+export interface StoredTensor {
+  name: string;
+  /** "U8", "F32", ... as in a safetensors header. */
+  dtype: string;
+  shape: number[];
+  bytes: Uint8Array<ArrayBuffer>;
+}
+
+export interface AdapterOptions {
+  signal?: AbortSignal;
+}
+
+export interface AdapterInfo {
+  name: string;
+  bytes: number;
+}
+
+export type VariantName = "relaxed-threads" | "simd128-threads" | "relaxed" | "simd128";
+
+/** Which build of the engine runs, and why. */
+export interface VariantInfo {
+  name: VariantName;
+  simd: "relaxed" | "simd128";
+  /** 1 in a build without threads. */
+  threads: number;
+  /** The kernels inside: "scalar", "simd128" or "relaxed-simd". */
+  isa: string;
+  /** The builds that were passed over, the best first, each with the reason in words. */
+  rejected: { name: VariantName; reason: string }[];
+}

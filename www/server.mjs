@@ -1,0 +1,97 @@
+// A static file server for the built site: loopback only, with the headers that shared memory needs.
+// node server.mjs [--root dist] [--port 8080] [--no-isolation]
+
+import { createReadStream, readFileSync } from "node:fs";
+import { stat } from "node:fs/promises";
+import { createServer } from "node:http";
+import { extname, join, resolve, sep } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+
+const { values: options } = parseArgs({
+  options: {
+    root: { type: "string", default: "dist" },
+    port: { type: "string", default: "8080" },
+    "no-isolation": { type: "boolean", default: false },
+  },
+});
+
+const www = fileURLToPath(new URL(".", import.meta.url));
+const root = resolve(www, options.root);
+const port = Number(options.port);
+const configured = JSON.parse(readFileSync(join(www, "headers.json"), "utf8"));
+const headers = { ...configured.always, ...(options["no-isolation"] ? {} : configured.isolation) };
+
+const types = {
+  ".css": "text/css; charset=utf-8",
+  ".html": "text/html; charset=utf-8",
+  ".js": "text/javascript; charset=utf-8",
+  ".json": "application/json",
+  ".jinja": "text/plain; charset=utf-8",
+  ".md": "text/markdown; charset=utf-8",
+  ".png": "image/png",
+  ".svg": "image/svg+xml",
+  ".txt": "text/plain; charset=utf-8",
+  ".wasm": "application/wasm",
+  ".webmanifest": "application/manifest+json",
+};
+
+/** First and last byte of a `Range: bytes=` header with one range, or null where it cannot be satisfied. */
+function byteRange(header, size) {
+  const match = /^bytes=(\d*)-(\d*)$/.exec(header);
+  if (match === null || (match[1] === "" && match[2] === "")) return null;
+  const first = match[1] === "" ? Math.max(0, size - Number(match[2])) : Number(match[1]);
+  const last = match[1] === "" || match[2] === "" ? size - 1 : Math.min(Number(match[2]), size - 1);
+  return first <= last ? { first, last } : null;
+}
+
+async function answer(request, response) {
+  for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+  const refuse = (status) => response.writeHead(status, { "Content-Type": "text/plain" }).end(`${status}\n`);
+  if (request.method !== "GET" && request.method !== "HEAD") return refuse(405);
+
+  let path;
+  try {
+    path = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
+  } catch {
+    return refuse(400);
+  }
+  if (path === "/healthz") return response.writeHead(200, { "Content-Type": "text/plain" }).end("ok\n");
+  const file = resolve(root, `.${path.endsWith("/") ? `${path}index.html` : path}`);
+  if (!file.startsWith(root + sep)) return refuse(404);
+  const found = await stat(file).catch(() => null);
+  if (found === null || !found.isFile()) return refuse(404);
+
+  response.setHeader("Content-Type", types[extname(file)] ?? "application/octet-stream");
+  response.setHeader("Accept-Ranges", "bytes");
+  // Names under assets/ carry a hash of the content; everything else is looked at anew.
+  response.setHeader("Cache-Control", path.includes("/assets/") ? "max-age=31536000, immutable" : "no-cache");
+  const wanted = request.headers.range;
+  const range = wanted === undefined ? undefined : byteRange(wanted, found.size);
+  if (range === null) {
+    response.setHeader("Content-Range", `bytes */${found.size}`);
+    return refuse(416);
+  }
+  const { first, last } = range ?? { first: 0, last: found.size - 1 };
+  response.setHeader("Content-Length", last - first + 1);
+  if (range !== undefined) response.setHeader("Content-Range", `bytes ${first}-${last}/${found.size}`);
+  response.writeHead(range === undefined ? 200 : 206);
+  if (request.method === "HEAD" || found.size === 0) return response.end();
+  const stream = createReadStream(file, { start: first, end: last });
+  stream.on("error", () => response.destroy());
+  response.on("close", () => stream.destroy());
+  stream.pipe(response);
+}
+
+const server = createServer((request, response) => {
+  answer(request, response).catch((error) => {
+    console.error(error);
+    response.destroy();
+  });
+});
+server.on("error", (error) => {
+  const reason = error.code === "EADDRINUSE" ? `port ${port} is in use; choose another with --port` : error.message;
+  console.error(`cannot serve: ${reason}`);
+  process.exit(1);
+});
+server.listen(port, "127.0.0.1", () => console.log(`http://127.0.0.1:${port}/`));
