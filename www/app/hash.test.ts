@@ -1,0 +1,42 @@
+import { describe, expect, it } from "vitest";
+import { FIELDS, formatHash, parseHash, type Settings } from "./hash";
+
+const defaults = parseHash("");
+
+describe("hash", () => {
+  it("is empty for the defaults", () => {
+    expect(formatHash(defaults)).toBe("");
+  });
+
+  it("brings 200 random settings back", () => {
+    let seed = 12345;
+    const random = () => (seed = (seed * 1103515245 + 12345) % 2 ** 31) / 2 ** 31;
+    const pick = <T>(values: readonly T[]): T => values[Math.floor(random() * values.length)] as T;
+    for (let round = 0; round < 200; round++) {
+      const settings: Settings = {
+        ...defaults,
+        lang: pick(["", "en", "ko"]),
+        theme: pick(["", "light", "dark"]),
+        prompt: pick(["Once upon a time", "a & b = c # %", "옛날 옛적에", ""]),
+        seed: Math.floor(random() * 2 ** 31),
+        temp: Math.round(random() * 200) / 100,
+      };
+      expect(parseHash(formatHash(settings))).toEqual(settings);
+    }
+  });
+
+  it.each(["#", "#1", "#2&seed=3", "#1&seed=x", "#1&seed=1e9", "#1&seed=%E0%A4%A", "#1&nothing=1", "#1&=&&==", "#%%%"])(
+    "reads nonsense %s as the defaults",
+    (hash) => expect(parseHash(hash)).toEqual(defaults),
+  );
+
+  it("keeps numbers in range", () => {
+    expect(parseHash("#1&temp=77&seed=-5")).toMatchObject({ temp: 2, seed: 0 });
+  });
+
+  it("has a default that each field's own parser accepts", () => {
+    for (const [name, field] of Object.entries(FIELDS)) {
+      expect(field.parse(String(field.default)), name).toBe(field.default);
+    }
+  });
+});

@@ -1,0 +1,80 @@
+/** The page's settings in the URL hash: `#1&seed=3&lang=ko`. Only what differs from the default is written. */
+
+export const HASH_VERSION = 1;
+
+interface Field<T> {
+  default: T;
+  /** Undefined for nonsense: the default stands then. */
+  parse: (text: string) => T | undefined;
+}
+
+const oneOf = <const T extends string>(...values: T[]): Field<T> => ({
+  default: values[0] as T,
+  parse: (text) => values.find((value) => value === text),
+});
+const integer = (initial: number, min: number, max: number): Field<number> => ({
+  default: initial,
+  parse: (text) => (/^-?\d{1,15}$/.test(text) ? clampInto(Number(text), min, max) : undefined),
+});
+const decimal = (initial: number, min: number, max: number): Field<number> => ({
+  default: initial,
+  parse: (text) => (/^-?\d{1,9}(\.\d{1,9})?$/.test(text) ? clampInto(Number(text), min, max) : undefined),
+});
+const text = (initial: string, most: number): Field<string> => ({
+  default: initial,
+  parse: (value) => (value.length <= most ? value : undefined),
+});
+
+function clampInto(value: number, min: number, max: number): number {
+  return Math.min(max, Math.max(min, value));
+}
+
+/** Every setting that a link carries, with its key in the hash. */
+export const FIELDS = {
+  lang: oneOf("", "en", "ko"),
+  theme: oneOf("", "light", "dark"),
+  prompt: text("Once upon a time", 1000),
+  seed: integer(7, 0, 2 ** 31),
+  temp: decimal(0.8, 0, 2),
+} satisfies Record<string, Field<string> | Field<number>>;
+
+export type Settings = {
+  [Key in keyof typeof FIELDS]: (typeof FIELDS)[Key] extends Field<infer T> ? T : never;
+};
+
+const names = Object.keys(FIELDS) as (keyof Settings)[];
+
+/** Settings in a hash; what is missing, unknown or nonsense takes its default. Another version is all default. */
+export function parseHash(hash: string): Settings {
+  const settings = Object.fromEntries(names.map((name) => [name, FIELDS[name].default])) as Settings;
+  const [version, ...pairs] = hash.replace(/^#/, "").split("&");
+  if (version !== String(HASH_VERSION)) return settings;
+  for (const pair of pairs) {
+    const cut = pair.indexOf("=");
+    const name = names.find((known) => known === pair.slice(0, cut));
+    if (cut < 1 || name === undefined) continue;
+    const value = decoded(pair.slice(cut + 1));
+    const parsed = value === undefined ? undefined : FIELDS[name].parse(value);
+    if (parsed !== undefined) Object.assign(settings, { [name]: parsed });
+  }
+  return settings;
+}
+
+export function formatHash(settings: Settings): string {
+  const pairs = names
+    .filter((name) => settings[name] !== FIELDS[name].default)
+    .map((name) => `${name}=${encodeURIComponent(plain(settings[name]))}`);
+  return pairs.length === 0 ? "" : `#${[HASH_VERSION, ...pairs].join("&")}`;
+}
+
+function plain(value: string | number): string {
+  return typeof value === "number" ? String(Number(value.toFixed(6))) : value;
+}
+
+function decoded(value: string): string | undefined {
+  try {
+    return decodeURIComponent(value);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,151 @@
+/** Korean. Field terms as they are used in Korean, with the English beside their first use. */
+
+import type { Strings } from "./strings";
+
+export const ko: Strings = {
+  title: "Nibblama: 이 탭에서 도는 4비트 Llama",
+  skip: "이야기로 건너뛰기",
+  language: "언어",
+  theme: { label: "색상", auto: "자동", light: "밝게", dark: "어둡게" },
+  help: "단축키와 설정",
+  close: "닫기",
+
+  hero: {
+    heading: "이 탭에서 글을 쓰는 4비트 Llama",
+    lede: "이 언어 모델은 가중치(weight) 하나를 반 바이트, 곧 니블(nibble)에 저장합니다. 무엇을 아끼고 무엇을 잃는지, 왜 그런지 직접 보세요.",
+    start: "모델 불러오기",
+    metered: (size) => `데이터 절약 연결이라 누르기 전에는 아무것도 받지 않습니다. 모델 크기는 ${size}입니다.`,
+    meteredUnknown: "데이터 절약 연결이라 누르기 전에는 아무것도 받지 않습니다.",
+    loading: "모델을 불러오는 중",
+    engine: "엔진을 시작하는 중",
+    headers: "모델의 헤더를 읽는 중",
+    weights: (done, total) => `가중치 ${total} 중 ${done}`,
+    facts: (parameters, layers, hidden) => `파라미터(parameter) ${parameters}개, 레이어 ${layers}개, 은닉 크기 ${hidden}`,
+    reading: "프롬프트를 읽는 중",
+    storyLabel: "이야기",
+    prompt: "프롬프트(prompt)",
+    write: "쓰기",
+    stop: "멈춤",
+    examples: "예시",
+    exampleTexts: ["Once upon a time", "The little fox was afraid of", "Tom found a key under"],
+    temperature: "온도(temperature)",
+    seed: "시드(seed)",
+    again: "다른 시드",
+    settings: "샘플링(sampling)",
+    speed: "초당 토큰(token)",
+    memory: "모델이 차지한 메모리",
+    wasm: "탭 엔진의 메모리",
+    build: "빌드",
+    threads: (n) => `스레드 ${n}개`,
+    relaxed: "relaxed SIMD",
+    simd128: "SIMD",
+    finished: {
+      eos: "모델이 이야기를 끝맺었습니다.",
+      length: "길이 한도에서 멈췄습니다.",
+      stop: "정지 문자열에서 멈췄습니다.",
+      context: "컨텍스트가 가득 찼습니다.",
+      aborted: "사용자가 멈췄습니다.",
+    },
+  },
+
+  build: {
+    heading: "어떤 빌드가 왜 실행되나",
+    runs: (name, threads, kernels) => `${name} 실행 중: ${threads}, 커널(kernel) “${kernels}”.`,
+    about: "엔진은 프로세서 명령어 집합마다 따로 컴파일되어 있고, 페이지는 가장 빠른 것부터 시도합니다.",
+    noIsolation:
+      "이 페이지는 교차 출처 격리(cross-origin isolation) 상태가 아니어서(서버가 COOP·COEP 헤더를 보내지 않음) 브라우저가 공유 메모리를 주지 않습니다. 스레드 하나로 똑같이 동작하며, 느릴 뿐입니다.",
+    passedOver: "건너뛴 빌드",
+  },
+
+  bars: {
+    heading: "메모리는 얼마나 필요할까?",
+    thisModel: "이 모델",
+    parameters: (n) => `파라미터 ${n}개`,
+    f32: "f32",
+    bf16: "bf16",
+    printed: "NF4, 출력값",
+    nf4: "NF4",
+    nf4dq: "NF4 + 이중",
+    takeaway: (name, f32, real, times) => `${name}: ${f32}에서 ${real}로, f32의 ${times}분의 1이 됩니다.`,
+    waiting: "두 모델의 크기를 엔진에 묻는 중입니다.",
+    printedNote: (printed) =>
+      `get_memory_footprint()는 이중 양자화(double quantization)를 켜든 끄든 ${printed}를 출력합니다. 스케일(absmax)을 세지 않기 때문입니다.`,
+    whyNot: (naive) => `왜 ${naive}가 아닐까?`,
+    whyText: (naive, real, embedShare) =>
+      `파라미터마다 반 바이트라면 ${naive}입니다. 실제로는 ${real}인데, 선형 레이어(linear layer)만 4비트가 되기 때문입니다. 임베딩(embedding), lm_head, norm은 16비트로 남고(전체의 ${embedShare}), 가중치 64개 블록(block)마다 스케일 absmax가 하나씩 붙습니다.`,
+    segments: {
+      codes: "니블 (묶인 코드)",
+      absmax: "absmax, 블록마다 하나",
+      nested: "2단계 absmax와 코드표",
+      embed: "임베딩, 16비트",
+      head: "lm_head, 16비트",
+      norm: "norm, 16비트",
+    },
+    dqNote: (bits, from, to, saved, total, share) =>
+      `이중 양자화는 양자화된 가중치마다 ${bits}비트를 아낍니다(${from} → ${to}). ${total} 중 ${saved}, ${share}입니다.`,
+  },
+
+  quantize: {
+    heading: "여기서 양자화하기",
+    about: (size) => `같은 모델을 전체 정밀도(full precision, ${size})로 받아 이 탭이 텐서 하나씩 NF4로 양자화(quantization)합니다.`,
+    aboutUnknown: "같은 모델을 전체 정밀도(full precision)로 받아 이 탭이 텐서 하나씩 NF4로 양자화(quantization)합니다.",
+    button: "여기서 양자화하기",
+    cancel: "취소",
+    progress: (tensor, done, total) => `텐서(tensor) ${total}개 중 ${done}개: ${tensor}`,
+    before: "전: 전체 정밀도 파일",
+    after: "후: 이 탭이 가진 크기",
+    took: (seconds) => `${seconds}초 만에 양자화했습니다. 이제 이야기는 이 가중치로 씁니다.`,
+  },
+
+  files: {
+    heading: "내 모델",
+    about: "Hugging Face 형식의 Llama 폴더를 놓으세요. 전체 정밀도든 bitsandbytes로 양자화한 것이든 됩니다. 업로드하지 않습니다.",
+    pickFolder: "폴더 고르기",
+    pickFiles: "파일 고르기",
+    drop: "모델 폴더나 파일을 놓으세요",
+    original: "기본 모델로 돌아가기",
+    loadedFrom: (name) => `불러온 모델: ${name}`,
+    builtIn: "기본 모델",
+  },
+
+  errors: {
+    heading: "잘되지 않았습니다",
+    goesOn: "페이지는 계속 동작합니다. 다시 시도하거나 기본 모델로 돌아가세요.",
+    crashed: "엔진이 예기치 않게 멈춰 새로 시작했습니다. 그 밖에 잃은 것은 없습니다.",
+    reason: "엔진의 설명",
+    retry: "다시 시도",
+    dismiss: "닫기",
+    byCode: {
+      network: "모델 파일을 받지 못했습니다. 연결을 확인하고 다시 시도하세요.",
+      "missing-file": "모델 폴더가 아닙니다. 모든 모델에 있어야 할 파일이 없습니다.",
+      "truncated-file": "가중치 파일이 헤더가 말하는 것보다 짧습니다. 내려받기나 복사가 끝나지 않았습니다.",
+      "invalid-header": "가중치 파일이 safetensors 형식이 아니거나 손상되었습니다.",
+      "unsupported-architecture": "다른 구조의 모델입니다. Nibblama는 Llama 모델을 실행합니다.",
+      "unsupported-browser": "이 브라우저에는 엔진에 필요한 WebAssembly SIMD가 없습니다. 최신 브라우저에는 있습니다.",
+      "out-of-memory": "이 탭이 가질 수 있는 것보다 많은 메모리가 필요한 모델입니다.",
+      crashed: "엔진이 예기치 않게 멈춰 새로 시작했습니다. 그 밖에 잃은 것은 없습니다.",
+      "invalid-json": "모델의 JSON 파일을 읽을 수 없습니다.",
+      "invalid-config": "config.json이 만들 수 없는 모델을 설명합니다.",
+      "missing-tensor": "가중치가 config.json과 맞지 않습니다. 텐서가 없습니다.",
+      "unexpected-tensor": "가중치가 config.json과 맞지 않습니다. 텐서가 남습니다.",
+      "shape-mismatch": "가중치가 config.json과 맞지 않습니다. 텐서의 모양이 다릅니다.",
+      "unknown-adapter": "그런 이름의 어댑터가 없습니다.",
+      "invalid-adapter": "PEFT LoRA 어댑터가 아니거나 손상되었습니다.",
+      "adapter-mismatch": "다른 모델용으로 만든 어댑터입니다.",
+      other: "이 모델은 쓸 수 없습니다.",
+    },
+  },
+
+  keys: {
+    heading: "단축키와 설정",
+    lede: "모든 설정은 주소에 담깁니다. 주소를 복사하면 지금 보는 그대로 열립니다.",
+    help: "이 목록",
+    stop: "쓰기 멈춤",
+    write: "다시 쓰기",
+  },
+
+  footer: {
+    about: "Nibblama는 bitsandbytes와 바이트 단위로 똑같이 양자화한 Llama 모델을 Rust와 WebAssembly로 실행합니다. 입력하거나 놓은 것은 이 탭을 떠나지 않습니다.",
+    licence: "MIT 또는 Apache-2.0",
+  },
+};

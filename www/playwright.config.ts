@@ -1,0 +1,43 @@
+import { existsSync } from "node:fs";
+import { defineConfig } from "@playwright/test";
+
+const chromium = process.env["CHROME"] ?? ["/usr/bin/chromium", "/usr/bin/google-chrome"].find(existsSync);
+
+/** The sites that the tests visit; each is a folder served by our own static server. */
+const sites = {
+  site: { port: 4180, folder: "dist", isolated: true },
+  siteNotIsolated: { port: 4181, folder: "dist", isolated: false },
+  engine: { port: 4182, folder: "dist-test", isolated: true },
+  engineNotIsolated: { port: 4183, folder: "dist-test", isolated: false },
+};
+
+export default defineConfig({
+  testDir: "test",
+  testMatch: "**/*.spec.ts",
+  // Screenshots for people lie in test-results/ itself; Playwright empties its own folder at each start.
+  outputDir: "test-results/output",
+  // Several tests assert times, and two cores are all there is.
+  workers: 1,
+  timeout: 120_000,
+  forbidOnly: process.env["CI"] !== undefined,
+  reporter: [["list"], ["json", { outputFile: "test-results/playwright.json" }]],
+  use: {
+    baseURL: `http://127.0.0.1:${sites.site.port}/`,
+    browserName: "chromium",
+    launchOptions: {
+      ...(chromium === undefined ? {} : { executablePath: chromium }),
+      args: [
+        "--no-sandbox",
+        "--disable-quic",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+      ],
+    },
+  },
+  webServer: Object.values(sites).map(({ port, folder, isolated }) => ({
+    command: `node server.mjs --root ${folder} --port ${port}${isolated ? "" : " --no-isolation"}`,
+    url: `http://127.0.0.1:${port}/healthz`,
+    reuseExistingServer: false,
+  })),
+});
