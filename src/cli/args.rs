@@ -98,7 +98,7 @@ pub struct Computation {
     /// activations of quantized layers are rounded to them, as bitsandbytes does.
     #[arg(long, value_enum)]
     pub compute_dtype: Option<FloatArg>,
-    /// How products with 4-bit weights are summed [exact]
+    /// How products with 4-bit weights are computed [generate: near-exact, logits and eval: exact]
     #[arg(long, value_enum)]
     pub arithmetic: Option<ArithmeticArg>,
 }
@@ -129,9 +129,9 @@ pub enum FloatArg {
 pub enum ArithmeticArg {
     /// In f32, with the dequantized weights
     Exact,
-    /// Activations as 16-bit integers
+    /// Activations and levels as 14-bit integers
     NearExact,
-    /// Activations as 8-bit integers
+    /// Activations as 8-bit, levels as 7-bit integers
     Fast,
 }
 

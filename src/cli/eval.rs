@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use nibblama::kernels::Arithmetic;
 use nibblama::model::{Llama, LogitsFor};
 use nibblama::{Error, ErrorCode, Result};
 use serde_json::{Map, Value, json};
@@ -27,8 +28,14 @@ pub fn run(args: &Eval, json: bool) -> Outcome {
         Error::new(ErrorCode::InvalidArgument, "not UTF-8").in_file(&name).found(e.utf8_error())
     })?;
     let text = Text::load(args.tokenizer.as_deref().unwrap_or(&args.dir))?;
-    let mut model =
-        load::load(&args.dir, &args.quantization, &args.computation, args.adapter.as_deref(), json)?;
+    let mut model = load::load(
+        &args.dir,
+        &args.quantization,
+        &args.computation,
+        Arithmetic::Exact,
+        args.adapter.as_deref(),
+        json,
+    )?;
     let mut against = match &args.against {
         None => None,
         Some(dir) => Some(load_reference(dir, &args.computation, &model, json)?),
@@ -72,7 +79,7 @@ pub fn run(args: &Eval, json: bool) -> Outcome {
 
 /// The reference keeps its own stored form: quantization flags and adapter are DIR's.
 fn load_reference(dir: &Path, computation: &Computation, model: &Llama, json: bool) -> Result<Llama> {
-    let reference = load::load(dir, &Quantization::default(), computation, None, json)?;
+    let reference = load::load(dir, &Quantization::default(), computation, Arithmetic::Exact, None, json)?;
     let (expected, found) = (model.config().vocab_size, reference.config().vocab_size);
     if expected != found {
         return Err(Error::new(ErrorCode::InvalidArgument, "the models have different vocabularies")

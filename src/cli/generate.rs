@@ -4,6 +4,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use nibblama::generate::{FinishReason, Generation, SamplingConfig, StopStrings};
+use nibblama::kernels::Arithmetic;
 use nibblama::model::{Config, GenerationConfig};
 use nibblama::{Error, ErrorCode, Result};
 use serde_json::json;
@@ -33,8 +34,14 @@ pub fn run(args: &Generate, json: bool) -> Outcome {
     let max_new_tokens = max_new_tokens(args, &defaults, prompt.len(), &config)?;
     let mut generation = Generation::new(&prompt, sampling, eos, max_new_tokens)?;
 
-    let mut model =
-        load::load(&args.dir, &args.quantization, &args.computation, args.adapter.as_deref(), json)?;
+    let mut model = load::load(
+        &args.dir,
+        &args.quantization,
+        &args.computation,
+        Arithmetic::NearExact,
+        args.adapter.as_deref(),
+        json,
+    )?;
     // The last token is never fed back.
     let mut cache = model.new_cache(prompt.len() + max_new_tokens.saturating_sub(1))?;
     let mut stop = StopStrings::new(&args.stop);

@@ -15,6 +15,16 @@ use crate::output::progress;
 /// The name under which the adapter of `--adapter` is loaded.
 const ADAPTER: &str = "adapter";
 
+impl ArithmeticArg {
+    fn arithmetic(self) -> Arithmetic {
+        match self {
+            ArithmeticArg::Exact => Arithmetic::Exact,
+            ArithmeticArg::NearExact => Arithmetic::NearExact,
+            ArithmeticArg::Fast => Arithmetic::Fast,
+        }
+    }
+}
+
 impl FloatArg {
     pub fn compute_dtype(self) -> ComputeDtype {
         match self {
@@ -153,11 +163,13 @@ pub fn describe(quantization: &BitsAndBytesConfig) -> String {
     }
 }
 
-/// Loads a model, quantizing it on the way if asked, with its adapter active.
+/// Loads a model, quantizing it on the way if asked, with its adapter active. Without `--arithmetic` it computes
+/// in float32 by `arithmetic`.
 pub fn load(
     dir: &Path,
     flags: &Quantization,
     computation: &Computation,
+    arithmetic: Arithmetic,
     adapter: Option<&Path>,
     json: bool,
 ) -> Result<Llama> {
@@ -186,11 +198,8 @@ pub fn load(
     let weights = loader.finish()?;
     bar.finish_and_clear();
     let mut model = Llama::new(config, weights)?;
-    match computation.arithmetic {
-        None => {}
-        Some(ArithmeticArg::Exact) => model.set_arithmetic(Arithmetic::Exact),
-        Some(ArithmeticArg::NearExact) => model.set_arithmetic(Arithmetic::NearExact),
-        Some(ArithmeticArg::Fast) => model.set_arithmetic(Arithmetic::Fast),
+    if compute_dtype == ComputeDtype::Float32 {
+        model.set_arithmetic(computation.arithmetic.map_or(arithmetic, ArithmeticArg::arithmetic));
     }
     if let Some(adapter) = adapter {
         model.load_adapter(ADAPTER, adapter)?;

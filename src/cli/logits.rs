@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use nibblama::checkpoint::{AtomicFile, Dtype, TensorSpec, Writer};
+use nibblama::kernels::Arithmetic;
 use nibblama::model::LogitsFor;
 use serde_json::json;
 
@@ -12,8 +13,14 @@ use crate::output::{Outcome, print, print_json};
 
 pub fn run(args: &Logits, json: bool) -> Outcome {
     let ids = &args.ids.0;
-    let mut model =
-        load::load(&args.dir, &args.quantization, &args.computation, args.adapter.as_deref(), json)?;
+    let mut model = load::load(
+        &args.dir,
+        &args.quantization,
+        &args.computation,
+        Arithmetic::Exact,
+        args.adapter.as_deref(),
+        json,
+    )?;
     load::check_ids(ids, model.config())?;
     let vocab = model.config().vocab_size;
     let mut cache = model.new_cache(ids.len())?;

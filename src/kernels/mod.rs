@@ -139,6 +139,18 @@ pub enum Arithmetic {
     Emulated(ComputeDtype),
 }
 
+impl Arithmetic {
+    /// The arithmetic called `name`: `"exact"`, `"near-exact"` or `"fast"`.
+    pub fn from_name(name: &str) -> Option<Arithmetic> {
+        match name {
+            "exact" => Some(Arithmetic::Exact),
+            "near-exact" => Some(Arithmetic::NearExact),
+            "fast" => Some(Arithmetic::Fast),
+            _ => None,
+        }
+    }
+}
+
 /// Buffers that products reuse from call to call.
 #[derive(Debug, Default)]
 pub struct Scratch {

@@ -146,6 +146,11 @@ impl Llama {
         self.arithmetic = arithmetic;
     }
 
+    /// How products with 4-bit weights are computed.
+    pub fn arithmetic(&self) -> Arithmetic {
+        self.arithmetic
+    }
+
     /// [`Arithmetic::Exact`] for float32, else the emulation of bitsandbytes with that compute dtype.
     pub fn set_compute_dtype(&mut self, dtype: ComputeDtype) {
         self.arithmetic = match dtype {

@@ -10,6 +10,7 @@ use crate::checkpoint::Checkpoint;
 use crate::checkpoint::Dtype;
 use crate::error::{Error, ErrorCode, Result};
 use crate::generate::{Sampler, SamplingConfig, StopStrings};
+use crate::kernels::Arithmetic;
 use crate::model::linear::Matrix;
 use crate::model::lora::Adapter;
 use crate::model::tree::tree;
@@ -61,6 +62,24 @@ impl Model {
 
 #[wasm_bindgen]
 impl Model {
+    /// How products with 4-bit weights are computed from now on: "exact" (at first), "near-exact" or "fast".
+    ///
+    /// # Errors
+    /// `invalid-argument` for another name, and where a compute dtype is emulated.
+    #[wasm_bindgen(js_name = setArithmetic)]
+    pub fn set_arithmetic(&mut self, name: &str) -> Result<(), JsValue> {
+        let wrong = |reason, expected| {
+            to_js(Error::new(ErrorCode::InvalidArgument, reason).expected(expected).found(name))
+        };
+        if matches!(self.llama.arithmetic(), Arithmetic::Emulated(_)) {
+            return Err(wrong("an emulated compute dtype has its own arithmetic", "compute dtype float32"));
+        }
+        let arithmetic = Arithmetic::from_name(name)
+            .ok_or_else(|| wrong("unknown arithmetic", "exact, near-exact or fast"))?;
+        self.llama.set_arithmetic(arithmetic);
+        Ok(())
+    }
+
     /// Empties the kv cache.
     pub fn reset(&mut self) {
         self.cache.clear();

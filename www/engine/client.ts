@@ -167,6 +167,7 @@ export async function loadModel(source: ModelSource, options: LoadOptions = {}):
         source: posted,
         quantization,
         computeDtype: options.computeDtype ?? "float32",
+        arithmetic: options.arithmetic ?? null,
         context: options.context ?? null,
       },
       {
@@ -193,8 +194,9 @@ function model(connection: Connection, facts: ModelFacts, variant: VariantInfo):
       connection.call("tokenize", { prompt: postedPrompt(prompt), addSpecialTokens }),
     detokenize: async (ids, { skipSpecialTokens = true } = {}) =>
       connection.call("detokenize", { ids: [...ids], skipSpecialTokens }),
-    logits: async (prompt, { all = false, signal } = {}) =>
-      connection.call("logits", { prompt: postedPrompt(prompt), all }, { signal }),
+    logits: async (prompt, { all = false, arithmetic = null, signal } = {}) =>
+      connection.call("logits", { prompt: postedPrompt(prompt), all, arithmetic }, { signal }),
+    setArithmetic: async (arithmetic) => void (await connection.call("setArithmetic", { arithmetic })),
     memory: () => connection.call("memory", null),
     layers: () => connection.call("layers", null),
     tensors: () => connection.call("tensors", null),

@@ -11,12 +11,14 @@
 import type {
   AdapterInfo,
   AdapterOptions,
+  Arithmetic,
   Footprint,
   FootprintOptions,
   GenerateOptions,
   GeneratedToken,
   LoadOptions,
   Logits,
+  LogitsOptions,
   MemoryLedger,
   ModelFacts,
   ModelSource,
@@ -62,7 +64,10 @@ export interface Model {
   detokenize(ids: readonly number[], options?: { skipSpecialTokens?: boolean }): Promise<string>;
 
   /** Logits after the prompt, or after each of its tokens, from an empty kv cache. */
-  logits(prompt: Prompt, options?: { all?: boolean; signal?: AbortSignal }): Promise<Logits>;
+  logits(prompt: Prompt, options?: LogitsOptions): Promise<Logits>;
+
+  /** How `generate` computes from its next token on; rejects with `"invalid-argument"` beside an emulated dtype. */
+  setArithmetic(arithmetic: Arithmetic): Promise<void>;
 
   memory(): Promise<MemoryLedger>;
   /** The modules as `print(model)` shows them. */

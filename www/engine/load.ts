@@ -4,7 +4,7 @@ import { NibblamaError } from "./errors";
 import type { Calls } from "./protocol";
 import { ByteReader, openSource, type Source } from "./source";
 import { Text, type TextFile } from "./text";
-import type { LoadProgress, ModelFacts } from "./types";
+import type { Arithmetic, LoadProgress, ModelFacts } from "./types";
 
 export type Glue = typeof import("./pkg/simd128/nibblama.js");
 export type WasmModel = import("./pkg/simd128/nibblama.js").Model;
@@ -27,6 +27,8 @@ export interface Loaded {
   model: WasmModel;
   text: Text;
   facts: ModelFacts;
+  /** What `generate` computes with; null where a compute dtype is emulated, which has its own. */
+  arithmetic: Arithmetic | null;
 }
 
 interface WeightFile {
@@ -116,8 +118,15 @@ export async function load(
     }
     report(true);
     const model = loader.finish(request.context ?? undefined);
+    const arithmetic = request.arithmetic ?? (request.computeDtype === "float32" ? "near-exact" : null);
+    try {
+      if (arithmetic !== null) model.setArithmetic(arithmetic);
+    } catch (error) {
+      model.free();
+      throw error;
+    }
     onProgress({ ...progress, phase: "ready", facts });
-    return { model, text, facts };
+    return { model, text, facts, arithmetic };
   } catch (error) {
     await open?.close();
     throw error;

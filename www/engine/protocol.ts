@@ -3,6 +3,7 @@
 import type { ErrorCode, ErrorDetails } from "./errors";
 import type {
   AdapterInfo,
+  Arithmetic,
   BitsAndBytesConfig,
   ComputeDtype,
   Footprint,
@@ -52,6 +53,7 @@ export interface Calls {
       source: PostedSource;
       quantization: BitsAndBytesConfig | null;
       computeDtype: ComputeDtype;
+      arithmetic: Arithmetic | null;
       context: number | null;
     };
     result: ModelFacts;
@@ -66,7 +68,8 @@ export interface Calls {
   };
   tokenize: { request: { prompt: PostedPrompt; addSpecialTokens: boolean }; result: TokenizedPrompt };
   detokenize: { request: { ids: readonly number[]; skipSpecialTokens: boolean }; result: string };
-  logits: { request: { prompt: PostedPrompt; all: boolean }; result: Logits };
+  logits: { request: { prompt: PostedPrompt; all: boolean; arithmetic: Arithmetic | null }; result: Logits };
+  setArithmetic: { request: { arithmetic: Arithmetic }; result: null };
   memory: { request: null; result: MemoryLedger };
   layers: { request: null; result: string };
   tensors: { request: null; result: TensorSummary[] };

@@ -17,6 +17,13 @@ export interface BitsAndBytesConfig {
   llm_int8_skip_modules?: string[] | null;
 }
 
+/**
+ * How products with 4-bit weights are computed in float32: with dequantized weights in f32, the same bits on every
+ * machine; with 14-bit integers, off by 2e-4 at most; or with 7- and 8-bit integers, off by 1e-2 at most (relative
+ * L2 error of one product).
+ */
+export type Arithmetic = "exact" | "near-exact" | "fast";
+
 export type ComputeDtype = "float32" | "bfloat16" | "float16";
 
 /**
@@ -61,6 +68,8 @@ export interface LoadOptions {
   quantization?: Quantization;
   /** Default: `"float32"`. The others are emulated: results are rounded as a GPU would, and slower. */
   computeDtype?: ComputeDtype;
+  /** For `generate`; default: `"near-exact"`. Not to be combined with an emulated `computeDtype`. */
+  arithmetic?: Arithmetic;
   /** Tokens the kv cache has room for; by default the model's `max_position_embeddings`, at most 2048. */
   context?: number;
   /** Threads to use; by default one per core, at most 8. 1 takes the build without threads. */
@@ -174,6 +183,14 @@ export interface TokenizedPrompt {
   tokens: string[];
   /** The text that was encoded: for chat messages what the template made of them. */
   text: string;
+}
+
+export interface LogitsOptions {
+  /** Logits after each token of the prompt, not only the last. */
+  all?: boolean;
+  /** Default: `"exact"`, whatever `generate` uses; an emulated `computeDtype` has its own. */
+  arithmetic?: Arithmetic;
+  signal?: AbortSignal;
 }
 
 /** Next-token logits in f32, row-major. */

@@ -4,7 +4,7 @@ import { NibblamaError, type ErrorCode } from "./errors";
 import { toFootprint } from "./footprint";
 import { load, type Engine, type Glue, type Loaded, type Task } from "./load";
 import type { CallName, Calls, PostedError, PostedPrompt, Report, ToPage, ToWorker } from "./protocol";
-import type { FinishReason, MemoryLedger, StoredTensor, TensorSummary, VariantInfo, VariantName } from "./types";
+import type { Arithmetic, FinishReason, MemoryLedger, StoredTensor, TensorSummary, VariantInfo, VariantName } from "./types";
 import { openSource } from "./source";
 import { VARIANTS } from "./variants";
 
@@ -57,19 +57,27 @@ const handlers: Handlers = {
     return { ids, tokens: ids.map((id) => text.piece(id)), text: source ?? text.decode(ids, false) };
   },
   detokenize: ({ ids, skipSpecialTokens }) => current().text.decode(ids, skipSpecialTokens),
-  logits: ({ prompt, all }, task) =>
+  logits: ({ prompt, all, arithmetic }, task) =>
     inTurn(task, async () => {
-      const { model, facts } = current();
+      const { model, facts, arithmetic: own } = current();
       const { ids } = encode(prompt, true);
       model.reset();
       const vocabulary = facts.config.vocab_size;
+      const chosen = arithmetic ?? (own === null ? null : "exact");
       if (all) {
+        if (chosen !== null) model.setArithmetic(chosen);
         const data = model.readAll(Uint32Array.from(ids)) as Float32Array<ArrayBuffer>;
         return { data, shape: [ids.length, vocabulary] as [number, number] };
       }
-      await read(ids, task, () => undefined);
+      await read(ids, task, () => chosen, () => undefined);
       return { data: model.logits() as Float32Array<ArrayBuffer>, shape: [1, vocabulary] as [number, number] };
     }),
+  setArithmetic: ({ arithmetic }) => {
+    const loaded = current();
+    loaded.model.setArithmetic(arithmetic);
+    loaded.arithmetic = arithmetic;
+    return null;
+  },
   memory: () => {
     const ledger = JSON.parse(current().model.memory()) as Omit<MemoryLedger, "other" | "wasm_memory">;
     const wasm_memory = started().memory.buffer.byteLength;
@@ -136,12 +144,19 @@ function encode(prompt: PostedPrompt, addSpecialTokens: boolean): { ids: number[
 }
 
 /** Reads a prompt piece by piece into the kv cache. */
-async function read(ids: readonly number[], task: Task, onProgress: (done: number) => void): Promise<void> {
+async function read(
+  ids: readonly number[],
+  task: Task,
+  arithmetic: () => Arithmetic | null,
+  onProgress: (done: number) => void,
+): Promise<void> {
   const { model, facts } = current();
   const size = Math.min(64, Math.max(1, Math.floor(PIECE_WORK / facts.parameters)));
   const piece = model.readsWhole() ? ids.length : size;
   for (let done = 0; done < ids.length || done === 0; done += piece) {
     await task.breathe();
+    const chosen = arithmetic();
+    if (chosen !== null) model.setArithmetic(chosen);
     model.read(Uint32Array.from(ids.slice(done, done + piece)));
     onProgress(Math.min(done + piece, ids.length));
   }
@@ -166,7 +181,9 @@ async function generate(
   model.setSampling(JSON.stringify(sampling), [...stop_strings]);
   model.reset();
   const { ids } = encode(prompt, true);
-  await read(ids, task, (done) => report({ kind: "prefill", done, total: ids.length }));
+  // Looked up for every piece and token, for it may be set meanwhile, and `logits` sets its own.
+  const arithmetic = () => current().arithmetic;
+  await read(ids, task, arithmetic, (done) => report({ kind: "prefill", done, total: ids.length }));
   for (let count = 1; ; count++) {
     await task.breathe();
     const token = model.sample();
@@ -181,6 +198,8 @@ async function generate(
     const generated = { token, text: piece, time: performance.now() - began };
     report({ kind: "tokens", tokens: [finish === undefined ? generated : { ...generated, finish }] });
     if (finish !== undefined) return null;
+    const chosen = arithmetic();
+    if (chosen !== null) model.setArithmetic(chosen);
     model.read(Uint32Array.of(token));
   }
 }
