@@ -24,6 +24,8 @@ export default defineConfig({
   use: {
     baseURL: `http://127.0.0.1:${sites.site.port}/`,
     browserName: "chromium",
+    // Only the tests of the page without a network let it keep files: each test is a first visit.
+    serviceWorkers: "block",
     launchOptions: {
       ...(chromium === undefined ? {} : { executablePath: chromium }),
       args: [

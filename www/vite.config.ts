@@ -1,4 +1,5 @@
-import { cpSync, createReadStream, existsSync, readdirSync, statSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { cpSync, createReadStream, existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { defineConfig, type Plugin } from "vite";
@@ -40,13 +41,48 @@ function embeddedModels(): Plugin {
   };
 }
 
+/** Tells the service worker what this build consists of: its list changes with every file, and so does its hash. */
+function offline(): Plugin {
+  const hashOf = (parts: readonly (string | Uint8Array)[]) => {
+    const hash = createHash("sha256");
+    for (const part of parts) hash.update(part);
+    return hash.digest("hex").slice(0, 16);
+  };
+  return {
+    name: "offline",
+    // After Vite has written index.html into the bundle.
+    generateBundle: {
+      order: "post",
+      handler(_, bundle) {
+        const sw = bundle["sw.js"];
+        if (sw?.type !== "chunk") return;
+        const files = Object.values(bundle).filter((file) => file !== sw && !file.fileName.endsWith(".map"));
+        const folder = join(www, "public");
+        const extra = readdirSync(folder);
+        const names = files.map((file) => file.fileName).sort();
+        const contents = files.map((file) => (file.type === "chunk" ? file.code : file.source));
+        const weights = modelFolders().flatMap((name) =>
+          readdirSync(join(models, name)).map((file) => readFileSync(join(models, name, file))),
+        );
+        const precache = {
+          build: hashOf([...contents, ...extra.map((name) => readFileSync(join(folder, name)))]),
+          data: hashOf(weights),
+          page: [...names.filter((name) => !name.endsWith(".wasm")), ...extra],
+          engine: names.filter((name) => name.endsWith(".wasm")),
+        };
+        sw.code = `const __PRECACHE__=${JSON.stringify(precache)};${sw.code}`;
+      },
+    },
+  };
+}
+
 // The engine's own browser tests need a page without the site's views; it is built like the site, beside it.
 const harness = process.env["NIBBLAMA_HARNESS"] === "1";
 
 export default defineConfig({
   root: www,
   base: "./",
-  plugins: [embeddedModels()],
+  plugins: [embeddedModels(), ...(harness ? [] : [offline()])],
   worker: { format: "es" },
   build: {
     target: "es2022",
@@ -54,7 +90,13 @@ export default defineConfig({
     emptyOutDir: true,
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
-    ...(harness ? { rolldownOptions: { input: join(www, "test/engine/harness.html") } } : {}),
+    rolldownOptions: harness
+      ? { input: join(www, "test/engine/harness.html") }
+      : {
+          input: { index: join(www, "index.html"), sw: join(www, "app/sw.ts") },
+          // The service worker keeps its name, and stands at the root of what it serves.
+          output: { entryFileNames: ({ name }) => (name === "sw" ? "sw.js" : "assets/[name]-[hash].js") },
+        },
   },
   server: {
     host: "127.0.0.1",

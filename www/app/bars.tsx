@@ -2,12 +2,13 @@
 
 import type { JSX } from "preact";
 import type { Footprint, ModuleFootprint } from "../engine/index";
-import { bytes, count, percent } from "./format";
+import { bytes, count } from "./format";
 import { LLAMA_8B } from "./known-models";
+import { goTo } from "./presenter";
 import { session, type Sizes } from "./session";
 import { words } from "./state";
 
-interface Segment {
+export interface Segment {
   kind: "full" | "codes" | "absmax" | "nested" | "embed" | "head" | "norm";
   bytes: number;
 }
@@ -74,47 +75,6 @@ function BarSet(props: { name: string; sizes: Sizes | null }): JSX.Element {
   );
 }
 
-function WhyNot(props: { sizes: Sizes }): JSX.Element {
-  const t = words.value.bars;
-  const { nf4, nf4dq } = props.sizes;
-  const naive = bytes(nf4dq.parameters / 2);
-  const segments = segmentsOf(nf4dq);
-  const whole = nf4dq.true_bytes;
-  // Each quantized weight is half a byte of packed codes.
-  const weights = nf4.packed_codes * 2;
-  const bitsOf = (footprint: Footprint) =>
-    ((footprint.packed_codes + footprint.absmax + footprint.nested_absmax + footprint.quant_maps) * 8) / weights;
-  const saved = nf4.true_bytes - nf4dq.true_bytes;
-  return (
-    <details class="why">
-      <summary>{t.whyNot(naive)}</summary>
-      <p class="small">{t.whyText(naive, bytes(whole), percent(nf4dq.floats_16bit / whole))}</p>
-      <div class="segments" role="list">
-        {segments.map((segment) =>
-          segment.kind === "full" ? null : (
-            <div class="segment" role="listitem" key={segment.kind}>
-              <i class={`seg-${segment.kind}`} aria-hidden="true" />
-              <span>{t.segments[segment.kind]}</span>
-              <span class="num">{bytes(segment.bytes)}</span>
-              <span class="num muted">{percent(segment.bytes / whole)}</span>
-            </div>
-          ),
-        )}
-      </div>
-      <p class="small">
-        {t.dqNote(
-          (bitsOf(nf4) - bitsOf(nf4dq)).toFixed(3),
-          bitsOf(nf4).toFixed(3),
-          bitsOf(nf4dq).toFixed(3),
-          bytes(saved),
-          bytes(nf4.true_bytes),
-          percent(saved / nf4.true_bytes),
-        )}
-      </p>
-    </details>
-  );
-}
-
 export function Bars(): JSX.Element {
   const t = words.value.bars;
   const big = session.sizesOf8B.value;
@@ -137,7 +97,13 @@ export function Bars(): JSX.Element {
       </div>
       <div class="bars-notes">
         {big === null ? null : <p class="small muted">{t.printedNote(bytes(big.nf4dq.get_memory_footprint))}</p>}
-        {big === null ? null : <WhyNot sizes={big} />}
+        {big === null ? null : (
+          <p>
+            <button type="button" class="link" onClick={() => goTo("headline")}>
+              {words.value.views.headline.title}
+            </button>
+          </p>
+        )}
       </div>
     </section>
   );

@@ -20,12 +20,28 @@ describe("hash", () => {
         prompt: pick(["Once upon a time", "a & b = c # %", "옛날 옛적에", ""]),
         seed: Math.floor(random() * 2 ** 31),
         temp: Math.round(random() * 200) / 100,
+        tensor: pick(["", "model.layers.0.mlp.up_proj.weight"]),
+        weight: Math.floor(random() * 2 ** 40),
+        quant_type: pick(["nf4", "fp4"]),
+        blocksize: pick([32, 64, 128, 256, 512, 1024, 2048, 4096]),
+        double_quant: pick(["on", "off"]),
+        compute_dtype: pick(["bfloat16", "float32", "float16"]),
+        size_of: pick(["Llama 3.1 8B", "this"]),
+        x: Math.round((random() * 2 - 1) * 1e4) / 1e4,
+        step: Math.floor(random() * 5),
+        outlier: Math.round(random() * 640) / 10,
+        layer: pick(["error", "weight", "code"]),
+        mode: pick(["story", "lab"]),
+        view: pick(["", "block", "map"]),
+        embed: pick(["0", "1"]),
+        hide: pick(["", "text,controls"]),
+        motion: pick(["", "off"]),
       };
       expect(parseHash(formatHash(settings))).toEqual(settings);
     }
   });
 
-  it.each(["#", "#1", "#2&seed=3", "#1&seed=x", "#1&seed=1e9", "#1&seed=%E0%A4%A", "#1&nothing=1", "#1&=&&==", "#%%%"])(
+  it.each(["#", "#1", "#2&seed=3", "#1&seed=x", "#1&seed=1e9", "#1&seed=%E0%A4%A", "#1&nothing=1", "#1&=&&==", "#%%%", "#1&blocksize=63", "#1&quant_type=NF4", "#1&weight=1.5"])(
     "reads nonsense %s as the defaults",
     (hash) => expect(parseHash(hash)).toEqual(defaults),
   );

@@ -20,6 +20,10 @@ const decimal = (initial: number, min: number, max: number): Field<number> => ({
   default: initial,
   parse: (text) => (/^-?\d{1,9}(\.\d{1,9})?$/.test(text) ? clampInto(Number(text), min, max) : undefined),
 });
+const oneOfNumbers = <const T extends number>(...values: T[]): Field<T> => ({
+  default: values[0] as T,
+  parse: (text) => values.find((value) => String(value) === text),
+});
 const text = (initial: string, most: number): Field<string> => ({
   default: initial,
   parse: (value) => (value.length <= most ? value : undefined),
@@ -36,6 +40,30 @@ export const FIELDS = {
   prompt: text("Once upon a time", 1000),
   seed: integer(7, 0, 2 ** 31),
   temp: decimal(0.8, 0, 2),
+
+  // What is looked at: the chosen weight's place in the flattened tensor also says which block is meant.
+  tensor: text("", 300),
+  weight: integer(0, 0, 2 ** 40),
+
+  // How it is quantized, by the names of `BitsAndBytesConfig`. The defaults are the lesson's, not the library's.
+  quant_type: oneOf("nf4", "fp4"),
+  blocksize: oneOfNumbers(64, 32, 128, 256, 512, 1024, 2048, 4096),
+  double_quant: oneOf("on", "off"),
+  compute_dtype: oneOf("bfloat16", "float32", "float16"),
+
+  // What single views keep.
+  size_of: text("Llama 3.1 8B", 60),
+  x: decimal(0.3, -1, 1),
+  step: integer(4, 0, 4),
+  outlier: decimal(0, 0, 64),
+  layer: oneOf("error", "weight", "code"),
+
+  // How the page stands: as a story or a bench, one view alone, and what is hidden beside it.
+  mode: oneOf("story", "lab"),
+  view: text("", 20),
+  embed: oneOf("0", "1"),
+  hide: text("", 60),
+  motion: oneOf("", "off"),
 } satisfies Record<string, Field<string> | Field<number>>;
 
 export type Settings = {

@@ -6,7 +6,7 @@ import { signal } from "@preact/signals";
 import type { LoadProgress, VariantInfo } from "../engine/index";
 import { Bars } from "./bars";
 import { bytes, count } from "./format";
-import { cancelLoading, quantizeHere, session, start, stop, write } from "./session";
+import { cancelLoading, needModel, quantizeHere, session, start, stop, write } from "./session";
 import { state, words } from "./state";
 import { Modal, Slider } from "./ui";
 
@@ -305,8 +305,10 @@ function weightBytes(ledger: { total: number; kv_cache: number; scratch: number 
 
 export function Hero(): JSX.Element {
   const t = words.value.hero;
+  // Coming from the lab, where the story was not wanted.
+  useEffect(() => void needModel(), []);
   return (
-    <div class="hero" id="headline">
+    <div class="hero" id="top">
       <div class="hero-head">
         <h1>{t.heading}</h1>
         <p>{t.lede}</p>

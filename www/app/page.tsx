@@ -7,9 +7,13 @@ import { NibblamaError } from "../engine/index";
 import { droppedFiles, FilePanel } from "./files";
 import { Hero, QuantizeHere } from "./hero";
 import { openFiles, session, start } from "./session";
+import { KEYS, watchKeys } from "./keys";
+import { takeUpdate, waiting } from "./offline";
+import { alone, goTo, toggleLanguage, toggleMode } from "./presenter";
+import { Bench, Views } from "./slots";
 import { language, remember, state, words } from "./state";
 import { Mark, Modal } from "./ui";
-import { watchKeys } from "./keys";
+import { VIEWS } from "../views/index";
 
 const helpOpen = signal(false);
 const dragging = signal(false);
@@ -17,22 +21,28 @@ const dragging = signal(false);
 function TopBar(): JSX.Element {
   const t = words.value;
   const theme = state.theme.value;
+  const lab = state.mode.value === "lab";
   return (
     <header class="topbar">
-      <a class="brand" href="#" onClick={(event) => (event.preventDefault(), scrollTo({ top: 0 }))}>
+      <a
+        class="brand"
+        href="#"
+        aria-label="Nibblama"
+        onClick={(event) => {
+          event.preventDefault();
+          state.view.value = "";
+          scrollTo({ top: 0 });
+        }}
+      >
         <Mark />
         <span>Nibblama</span>
       </a>
-      <nav aria-label={t.help}>
-        <button
-          type="button"
-          class="quiet"
-          lang={language.value === "ko" ? "en" : "ko"}
-          onClick={() => {
-            state.lang.value = language.value === "ko" ? "en" : "ko";
-            remember("lang", state.lang.value);
-          }}
-        >
+      <Contents />
+      <div class="switches">
+        <button type="button" class="quiet" aria-pressed={lab} onClick={toggleMode}>
+          {t.nav.lab}
+        </button>
+        <button type="button" class="quiet" lang={language.value === "ko" ? "en" : "ko"} onClick={toggleLanguage}>
           {language.value === "ko" ? "English" : "한국어"}
         </button>
         <label class="theme">
@@ -53,8 +63,41 @@ function TopBar(): JSX.Element {
         <button type="button" class="quiet" aria-label={t.help} onClick={() => (helpOpen.value = true)}>
           ?
         </button>
-      </nav>
+      </div>
     </header>
+  );
+}
+
+/** The list of views: beside the brand where there is room, else behind a button. */
+function Contents(): JSX.Element {
+  const t = words.value;
+  const here = VIEWS.find((view) => view.id === state.view.value);
+  return (
+    <details class="contents" onKeyDown={(event) => event.key === "Escape" && (event.currentTarget.open = false)}>
+      <summary>
+        <span class="contents-here">{here === undefined ? t.nav.label : `${here.number} ${t.views[here.id].short}`}</span>
+      </summary>
+      <nav aria-label={t.nav.label}>
+        <ol>
+          {VIEWS.map((view) => (
+            <li key={view.id} value={view.number}>
+              <a
+                href={`#${view.id}`}
+                aria-current={view === here ? "true" : undefined}
+                onClick={(event) => {
+                  event.preventDefault();
+                  const list = event.currentTarget.closest("details");
+                  if (list !== null) list.open = false;
+                  goTo(view.id);
+                }}
+              >
+                {t.views[view.id].short}
+              </a>
+            </li>
+          ))}
+        </ol>
+      </nav>
+    </details>
   );
 }
 
@@ -86,22 +129,17 @@ function Problem(): JSX.Element | null {
 
 function Help(): JSX.Element {
   const { keys, help, close } = words.value;
-  const rows: [string, string][] = [
-    ["?", keys.help],
-    ["W", keys.write],
-    ["S", keys.stop],
-  ];
   return (
     <Modal open={helpOpen} heading={help} close={close}>
       <p>{keys.lede}</p>
       <table>
         <tbody>
-          {rows.map(([key, what]) => (
+          {KEYS.map(({ key, name }) => (
             <tr key={key}>
               <th scope="row">
                 <kbd>{key}</kbd>
               </th>
-              <td>{what}</td>
+              <td>{keys[name]}</td>
             </tr>
           ))}
         </tbody>
@@ -138,26 +176,71 @@ export function Page(): JSX.Element {
       removeEventListener("drop", drop);
     };
   }, []);
+  if (alone.value !== null) return <Alone dragging={dragging.value} />;
   return (
     <>
       <a class="skip" href="#story">
         {t.skip}
       </a>
       <TopBar />
-      <main>
-        <Hero />
-        <div class="panels">
-          <QuantizeHere />
-          <FilePanel />
-        </div>
-      </main>
+      {state.mode.value === "lab" ? (
+        <main class="lab-page">
+          <h1 class="visually-hidden">{t.title}</h1>
+          <Bench />
+          <Views />
+        </main>
+      ) : (
+        <main>
+          <Hero />
+          <div class="panels">
+            <QuantizeHere />
+            <FilePanel />
+          </div>
+          <Views />
+        </main>
+      )}
       <footer>
         <p class="small muted">{t.footer.about}</p>
         <p class="small muted">{t.footer.licence}</p>
       </footer>
       <Problem />
+      <Update />
       <Help />
       {dragging.value ? <div class="drop-veil">{t.files.drop}</div> : null}
+    </>
+  );
+}
+
+function Update(): JSX.Element | null {
+  const t = words.value.update;
+  if (waiting.value === null) return null;
+  return (
+    <div class="notice update" role="status">
+      <p>{t.ready}</p>
+      <p class="row">
+        <button type="button" class="primary" onClick={takeUpdate}>
+          {t.use}
+        </button>
+        <button type="button" class="quiet" onClick={() => (waiting.value = null)}>
+          {t.later}
+        </button>
+      </p>
+    </div>
+  );
+}
+
+/** One view and nothing else: for a slide, or inside another page. */
+function Alone(props: { dragging: boolean }): JSX.Element {
+  const t = words.value;
+  return (
+    <>
+      <main class="alone">
+        <h1 class="visually-hidden">{t.title}</h1>
+        <Views />
+      </main>
+      <Problem />
+      <Help />
+      {props.dragging ? <div class="drop-veil">{t.files.drop}</div> : null}
     </>
   );
 }

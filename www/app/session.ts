@@ -6,6 +6,7 @@ import {
   type Footprint, type LoadProgress, type MemoryLedger, type Model, type ModelSource, type Quantization,
 } from "../engine/index";
 import { LLAMA_8B } from "./known-models";
+import { keep } from "./offline";
 import { state } from "./state";
 
 const MODEL_FILES = ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
@@ -73,7 +74,7 @@ interface NetworkInformation {
   type?: string;
 }
 
-function metered(): boolean {
+export function metered(): boolean {
   const connection = (navigator as Navigator & { connection?: NetworkInformation }).connection;
   return connection?.saveData === true || connection?.type === "cellular";
 }
@@ -89,13 +90,19 @@ export async function sizesOf(config: object): Promise<Sizes> {
   return { f32, bf16, nf4, nf4dq };
 }
 
-/** What happens without a click. */
-export async function open(): Promise<void> {
+/** What happens without a click: the bars, and the story where a model is wanted. */
+export async function open(withModel: boolean): Promise<void> {
   const isMetered = metered();
   session.phase.value = { kind: "idle", metered: isMetered };
   if (isMetered) return;
   void bars();
-  await start();
+  if (withModel) await start();
+}
+
+/** Loads the built-in model for whoever needs one, unless one is there, on its way, or costs the visitor money. */
+export async function needModel(): Promise<void> {
+  const phase = session.phase.peek();
+  if (phase.kind === "idle" && !phase.metered) await start();
 }
 
 async function bars(): Promise<void> {
@@ -119,6 +126,13 @@ export async function start(source: ModelSource = EMBEDDED_NF4, name: string | n
   });
   void bars();
   await write();
+  if (source === EMBEDDED_NF4) void keep(urlsOf(EMBEDDED_NF4), metered());
+}
+
+/** The files of a source that a URL names. */
+export function urlsOf(source: ModelSource): string[] {
+  if (typeof source === "string" || source instanceof URL || !("url" in source)) return [];
+  return source.files.map((file) => new URL(file, source.url).href);
 }
 
 async function load(

@@ -65,8 +65,19 @@ export function keepHashAndDocument(): void {
       if (hash !== location.hash) history.replaceState(null, "", hash === "" ? location.pathname + location.search : hash);
     }, 350);
   });
-  addEventListener("hashchange", () => apply(parseHash(location.hash)));
+  // Another hash, such as that of the skip link, is a place on the page and says nothing about the settings.
+  addEventListener("hashchange", () => {
+    if (/^#\d/.test(location.hash)) apply(parseHash(location.hash));
+  });
 }
+
+/** Which block of the tensor the chosen weight lies in. */
+export const block: ReadonlySignal<number> = computed(() => Math.floor(state.weight.value / state.blocksize.value));
+
+/** Parts of a view that an embedding page does not want. */
+export const HIDEABLE = ["title", "text", "takeaway", "controls", "tools"] as const;
+export type Hideable = (typeof HIDEABLE)[number];
+export const hidden: ReadonlySignal<ReadonlySet<string>> = computed(() => new Set(state.hide.value.split(",")));
 
 export function remember(name: "lang" | "theme", value: string): void {
   try {

@@ -70,19 +70,48 @@ export const ko: Strings = {
     waiting: "두 모델의 크기를 엔진에 묻는 중입니다.",
     printedNote: (printed) =>
       `get_memory_footprint()는 이중 양자화(double quantization)를 켜든 끄든 ${printed}를 출력합니다. 스케일(absmax)을 세지 않기 때문입니다.`,
-    whyNot: (naive) => `왜 ${naive}가 아닐까?`,
-    whyText: (naive, real, embedShare) =>
-      `파라미터마다 반 바이트라면 ${naive}입니다. 실제로는 ${real}인데, 선형 레이어(linear layer)만 4비트가 되기 때문입니다. 임베딩(embedding), lm_head, norm은 16비트로 남고(전체의 ${embedShare}), 가중치 64개 블록(block)마다 스케일 absmax가 하나씩 붙습니다.`,
-    segments: {
-      codes: "니블 (묶인 코드)",
-      absmax: "absmax, 블록마다 하나",
-      nested: "2단계 absmax와 코드표",
-      embed: "임베딩, 16비트",
-      head: "lm_head, 16비트",
-      norm: "norm, 16비트",
-    },
-    dqNote: (bits, from, to, saved, total, share) =>
-      `이중 양자화는 양자화된 가중치마다 ${bits}비트를 아낍니다(${from} → ${to}). ${total} 중 ${saved}, ${share}입니다.`,
+  },
+
+  views: {
+    headline: { title: "왜 가중치마다 반 바이트가 아닐까?", short: "바이트의 행방" },
+    weight: { title: "가중치 하나", short: "가중치 하나" },
+    block: { title: "블록(block) 현미경", short: "블록" },
+    blocksize: { title: "블록은 얼마나 길어야 할까?", short: "블록 크기" },
+    double: { title: "이중 양자화(double quantization)", short: "이중 양자화" },
+    contest: { title: "형식 겨루기", short: "형식 비교" },
+    map: { title: "텐서(tensor) 지도", short: "텐서 지도" },
+    layers: { title: "레이어 트리(layer tree)", short: "레이어" },
+    side: { title: "나란히 보기", short: "나란히 보기" },
+    lora: { title: "4비트 위의 LoRA", short: "LoRA" },
+    yours: { title: "내 모델", short: "내 모델" },
+    snippet: { title: "코드 조각(snippet)", short: "코드 조각" },
+    teacher: { title: "수업 도구", short: "수업 도구" },
+  },
+  nav: {
+    label: "보기 목록",
+    start: "이야기",
+    mode: "배치",
+    story: "이야기",
+    lab: "실험실",
+    next: "다음 보기",
+    failed: "이 보기를 받지 못했습니다. 연결을 확인하세요.",
+    retry: "다시 시도",
+    whole: "전체 페이지 열기",
+    bench: "모든 조작",
+  },
+  tools: {
+    computing: "가중치에서 계산하는 중 …",
+    table: "표",
+    hideTable: "표 닫기",
+    savePng: (title) => `“${title}” 그림을 PNG로 저장`,
+    saveCsv: (title) => `“${title}” 수치를 CSV로 저장`,
+    explain: "자세히",
+  },
+  question: { predict: "먼저 예측하고 확인하기", right: "맞습니다.", wrong: "아닙니다." },
+  update: {
+    ready: "이 페이지의 새 버전이 준비되었습니다.",
+    use: "지금 쓰기",
+    later: "나중에",
   },
 
   quantize: {
@@ -142,6 +171,15 @@ export const ko: Strings = {
     help: "이 목록",
     stop: "쓰기 멈춤",
     write: "다시 쓰기",
+    next: "다음 보기",
+    previous: "이전 보기",
+    alone: "슬라이드용으로 이 보기만 보기, 다시 누르면 돌아가기",
+    mode: "이야기 또는 실험실",
+    reveal: "모든 답 보이기 또는 숨기기",
+    table: "그림 뒤의 표",
+    text: "설명 글 숨기기 또는 보이기",
+    theme: "어둡게 또는 밝게",
+    language: "English 또는 한국어",
   },
 
   footer: {

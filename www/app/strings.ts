@@ -75,19 +75,48 @@ export const en = {
     waiting: "Asking the engine for the sizes of both models.",
     printedNote: (printed: string) =>
       `get_memory_footprint() prints ${printed} with or without double quantization: it leaves out the scales (absmax).`,
-    whyNot: (naive: string) => `Why not ${naive}?`,
-    whyText: (naive: string, real: string, embedShare: string) =>
-      `Half a byte for each parameter would be ${naive}. Really it is ${real}, because only the linear layers become 4-bit. The embedding, lm_head and the norms stay 16-bit (${embedShare} of the total), and each block of 64 weights keeps a scale, absmax.`,
-    segments: {
-      codes: "nibbles (packed codes)",
-      absmax: "absmax, one a block",
-      nested: "second-level absmax and maps",
-      embed: "embedding, 16-bit",
-      head: "lm_head, 16-bit",
-      norm: "norms, 16-bit",
-    },
-    dqNote: (bits: string, from: string, to: string, saved: string, total: string, share: string) =>
-      `Double quantization saves ${bits} bit per quantized weight (${from} to ${to}): ${saved} of ${total}, ${share}.`,
+  },
+
+  views: {
+    headline: { title: "Why is it not half a byte per weight?", short: "Where the bytes are" },
+    weight: { title: "One weight", short: "One weight" },
+    block: { title: "Block microscope", short: "Block" },
+    blocksize: { title: "How long should a block be?", short: "Blocksize" },
+    double: { title: "Double quantization", short: "Double quantization" },
+    contest: { title: "Format contest", short: "Formats" },
+    map: { title: "Tensor map", short: "Tensor map" },
+    layers: { title: "Layer tree", short: "Layers" },
+    side: { title: "Side by side", short: "Side by side" },
+    lora: { title: "LoRA on 4-bit weights", short: "LoRA" },
+    yours: { title: "Your model", short: "Your model" },
+    snippet: { title: "The snippet", short: "Snippet" },
+    teacher: { title: "Teacher kit", short: "Teacher kit" },
+  },
+  nav: {
+    label: "Views",
+    start: "Story",
+    mode: "Layout",
+    story: "Story",
+    lab: "Lab",
+    next: "Next view",
+    failed: "This view could not be fetched. Check the connection.",
+    retry: "Try again",
+    whole: "Open the whole page",
+    bench: "All controls",
+  },
+  tools: {
+    computing: "Computing from the weights …",
+    table: "Table",
+    hideTable: "Hide table",
+    savePng: (title: string) => `Save “${title}” as PNG`,
+    saveCsv: (title: string) => `Save the numbers of “${title}” as CSV`,
+    explain: "Explain",
+  },
+  question: { predict: "Predict, then see", right: "Right.", wrong: "Not quite." },
+  update: {
+    ready: "A new version of this page is ready.",
+    use: "Use it now",
+    later: "Later",
   },
 
   quantize: {
@@ -149,6 +178,15 @@ export const en = {
     help: "this list",
     stop: "stop writing",
     write: "write again",
+    next: "next view",
+    previous: "the view before",
+    alone: "this view alone, for a slide, and back",
+    mode: "story or lab",
+    reveal: "show or hide all answers",
+    table: "table behind the chart",
+    text: "hide or show the text",
+    theme: "dark or light",
+    language: "한국어 or English",
   },
 
   footer: {

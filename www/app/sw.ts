@@ -1,0 +1,105 @@
+/**
+ * The page's service worker: what makes it work offline. A build's own files are kept together under its hash and
+ * served from there, so an open page never mixes two builds; the next build waits until the reader takes it.
+ * Weights are kept whole, and parts of them (`Range`) are cut from what is kept.
+ */
+
+interface ExtendableEvent extends Event {
+  waitUntil(work: Promise<unknown>): void;
+}
+interface FetchEvent extends ExtendableEvent {
+  readonly request: Request;
+  respondWith(response: Promise<Response>): void;
+}
+interface MessageEventOfClient extends ExtendableEvent {
+  readonly data: unknown;
+}
+interface Scope {
+  readonly registration: { readonly scope: string };
+  readonly clients: { claim(): Promise<void> };
+  skipWaiting(): Promise<void>;
+  addEventListener(type: "install" | "activate", listener: (event: ExtendableEvent) => void): void;
+  addEventListener(type: "fetch", listener: (event: FetchEvent) => void): void;
+  addEventListener(type: "message", listener: (event: MessageEventOfClient) => void): void;
+}
+
+// The build fills these in.
+declare const __PRECACHE__: { build: string; data: string; page: string[]; engine: string[] };
+
+const sw = self as unknown as Scope;
+const { build, data, page, engine } = __PRECACHE__;
+const PREFIX = "nibblama-";
+const APP = `${PREFIX}app-${build}`;
+const DATA = `${PREFIX}data-${data}`;
+const root = new URL(sw.registration.scope);
+const absolute = (path: string) => new URL(path, root).href;
+const own = new Set([...page, ...engine].map(absolute));
+
+sw.addEventListener("install", (event) => {
+  event.waitUntil(caches.open(APP).then((cache) => cache.addAll(page.map((path) => new Request(absolute(path), { cache: "no-cache" })))));
+});
+
+sw.addEventListener("activate", (event) => {
+  const dropOthers = async () => {
+    const names = await caches.keys();
+    const stale = names.filter((name) => name.startsWith(PREFIX) && name !== APP && name !== DATA);
+    await Promise.all(stale.map((name) => caches.delete(name)));
+    await sw.clients.claim();
+  };
+  event.waitUntil(dropOthers());
+});
+
+sw.addEventListener("message", (event) => {
+  const message = event.data as { type?: unknown; urls?: unknown } | null;
+  if (message?.type === "take-over") event.waitUntil(sw.skipWaiting());
+  if (message?.type === "keep" && Array.isArray(message.urls)) {
+    event.waitUntil(keep(DATA, message.urls.filter((url): url is string => typeof url === "string")));
+    event.waitUntil(keep(APP, engine.map(absolute)));
+  }
+});
+
+/** Fetches what is not kept yet, one after another, so that the page's own requests come first. */
+async function keep(name: string, urls: readonly string[]): Promise<void> {
+  const cache = await caches.open(name);
+  for (const url of urls) {
+    if (!url.startsWith(root.href) || (await cache.match(url)) !== undefined) continue;
+    // A file that cannot be had now is asked for again on the next visit.
+    await cache.add(url).catch(() => undefined);
+  }
+}
+
+sw.addEventListener("fetch", (event) => {
+  const { request } = event;
+  if (request.method !== "GET" || !request.url.startsWith(root.href)) return;
+  const url = new URL(request.url);
+  url.hash = "";
+  if (request.mode === "navigate") {
+    if (url.pathname === root.pathname || url.pathname === `${root.pathname}index.html`) {
+      event.respondWith(fromCache(APP, absolute("index.html"), request));
+    }
+  } else if (own.has(url.href)) event.respondWith(fromCache(APP, url.href, request));
+  else if (url.pathname.startsWith(`${root.pathname}models/`)) event.respondWith(fromCache(DATA, url.href, request));
+});
+
+async function fromCache(name: string, url: string, request: Request): Promise<Response> {
+  const kept = await (await caches.open(name)).match(url);
+  if (kept === undefined) return fetch(request);
+  const range = request.headers.get("range");
+  return range === null ? kept : part(kept, range);
+}
+
+/** One range of a kept file, as a server would answer it. */
+async function part(kept: Response, range: string): Promise<Response> {
+  const blob = await kept.blob();
+  const match = /^bytes=(\d+)-(\d*)$/.exec(range);
+  const first = Number(match?.[1]);
+  const last = match?.[2] ? Math.min(Number(match[2]), blob.size - 1) : blob.size - 1;
+  const headers = new Headers(kept.headers);
+  if (match === null || first > last) {
+    headers.set("Content-Range", `bytes */${blob.size}`);
+    return new Response(null, { status: 416, headers });
+  }
+  headers.set("Content-Range", `bytes ${first}-${last}/${blob.size}`);
+  headers.set("Content-Length", String(last - first + 1));
+  return new Response(blob.slice(first, last + 1), { status: 206, headers });
+}

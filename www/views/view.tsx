@@ -1,0 +1,158 @@
+/** The frame every view fills: text, figure with its takeaway, controls, explanation, table and exports. */
+
+import type { ComponentChildren, JSX } from "preact";
+import { useRef, useState } from "preact/hooks";
+import { hidden, words } from "../app/state";
+import { csv, png, save, type Cell } from "../draw/export";
+import type { ViewId } from "./index";
+
+export interface Column {
+  head: string;
+  /** How a number of this column reads; exports carry every digit. */
+  format?: (value: number) => string;
+}
+
+export interface Table {
+  caption: string;
+  columns: readonly Column[];
+  rows: readonly (readonly Cell[])[];
+}
+
+interface ViewProps {
+  id: ViewId;
+  /** What this is about, in two or three sentences. */
+  text: ComponentChildren;
+  /** One sentence made from the data shown; null while there is none. */
+  takeaway: string | null;
+  /** What the figure shows, with its unit. */
+  caption?: string;
+  controls?: ComponentChildren;
+  /** The longer explanation, opened beside the figure. */
+  explain?: ComponentChildren;
+  /** Questions that are asked before the answer shows. */
+  questions?: ComponentChildren;
+  /** The numbers behind the figure; null while there are none. */
+  table: Table | null;
+  children: ComponentChildren;
+}
+
+export function View(props: ViewProps): JSX.Element {
+  const figure = useRef<HTMLElement>(null);
+  const hide = hidden.value;
+  const t = words.value.tools;
+  return (
+    <>
+      {hide.has("text") ? null : <div class="view-text">{props.text}</div>}
+      <figure class="view-figure" ref={figure}>
+        {hide.has("takeaway") ? null : (
+          <p class="takeaway" data-ready={props.takeaway !== null}>
+            {props.takeaway ?? t.computing}
+          </p>
+        )}
+        {props.caption === undefined ? null : <figcaption class="caption">{props.caption}</figcaption>}
+        <div class="figure-body" aria-busy={props.takeaway === null}>
+          {props.children}
+        </div>
+        {hide.has("tools") ? null : <Tools {...props} figure={figure} />}
+      </figure>
+      {props.controls === undefined || hide.has("controls") ? null : <div class="view-controls">{props.controls}</div>}
+      {hide.has("text") ? null : (
+        <div class="view-more">
+          {props.questions}
+          {props.explain === undefined ? null : (
+            <details class="explain">
+              <summary>{t.explain}</summary>
+              <div class="prose">{props.explain}</div>
+            </details>
+          )}
+        </div>
+      )}
+    </>
+  );
+}
+
+function Tools(props: ViewProps & { figure: { current: HTMLElement | null } }): JSX.Element {
+  const t = words.value.tools;
+  const [open, setOpen] = useState(false);
+  const { table } = props;
+  const title = words.value.views[props.id].title;
+  return (
+    <div class="tools">
+      <div class="row chart-tools">
+        <button
+          type="button"
+          class="quiet"
+          data-tool="table"
+          aria-expanded={open}
+          disabled={table === null}
+          onClick={() => setOpen(!open)}
+        >
+          {open ? t.hideTable : t.table}
+        </button>
+        <button
+          type="button"
+          class="quiet"
+          data-tool="png"
+          aria-label={t.savePng(title)}
+          disabled={props.takeaway === null}
+          onClick={() => {
+            const element = props.figure.current;
+            if (element !== null) void png(element, title, props.takeaway ?? "").then((blob) => save(`nibblama-${props.id}.png`, blob));
+          }}
+        >
+          PNG
+        </button>
+        <button
+          type="button"
+          class="quiet"
+          data-tool="csv"
+          aria-label={t.saveCsv(title)}
+          disabled={table === null}
+          onClick={() => {
+            if (table === null) return;
+            const text = csv(table.columns.map((column) => column.head), table.rows);
+            save(`nibblama-${props.id}.csv`, new Blob([text], { type: "text/csv" }));
+          }}
+        >
+          CSV
+        </button>
+      </div>
+      {table === null ? null : <DataTable table={table} open={open} />}
+    </div>
+  );
+}
+
+function DataTable({ table, open }: { table: Table; open: boolean }): JSX.Element {
+  return (
+    <div class="scroll-x table-behind" tabIndex={open ? 0 : -1} role="region" aria-label={table.caption} hidden={!open}>
+      {open ? (
+        <table>
+          <caption>{table.caption}</caption>
+          <thead>
+            <tr>
+              {table.columns.map(({ head }, i) => (
+                <th scope="col" key={head} class={typeof table.rows[0]?.[i] === "number" ? "n" : ""}>
+                  {head}
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            {table.rows.map((row, i) => (
+              <tr key={i}>
+                {row.map((cell, j) => {
+                  const number = typeof cell === "number";
+                  return (
+                    <td key={j} class={number ? "n" : ""} {...(number ? { "data-value": cell } : {})}>
+                      {number ? (table.columns[j]?.format ?? String)(cell) : cell}
+                    </td>
+                  );
+                })}
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      ) : null}
+    </div>
+  );
+}

@@ -1,0 +1,19 @@
+export const en = {
+  heading: "All controls",
+  quantType: "quant_type",
+  blocksize: "blocksize",
+  doubleQuant: "double quantization",
+  computeDtype: "compute_dtype",
+  tensor: "Tensor",
+  block: "Block",
+  weight: "Weight in the block",
+  of: (n: string) => `of ${n}`,
+  motion: "Motion",
+  noOriginals:
+    "This checkpoint is already quantized and its originals are not here. What you see is computed from the restored weights, so errors against the original cannot be shown.",
+  labFailed: "The weights could not be read",
+  retry: "Try again",
+  reading: "Reading the weights",
+};
+
+export type Words = typeof en;
