@@ -134,8 +134,9 @@ pub enum Arithmetic {
     /// 7-bit levels, 8-bit activations. Relative error at most 1e-2 in the same sense. Without the
     /// instructions that make it fast it is [`Arithmetic::NearExact`].
     Fast,
-    /// As bitsandbytes computes with that `bnb_4bit_compute_dtype`: activations, dequantized weights
-    /// and the result rounded to it, sums in f32. Bit-defined like [`Arithmetic::Exact`].
+    /// As bitsandbytes computes with that `bnb_4bit_compute_dtype`: activations and dequantized weights
+    /// rounded to it, sums in f32. Bit-defined like [`Arithmetic::Exact`]. The caller rounds the result,
+    /// once, after adding a bias.
     Emulated(ComputeDtype),
 }
 
@@ -242,9 +243,6 @@ fn four_bit<S: Simd>(
             matvec::four_bit_exact(s, w, pairs, 0..rows, y);
         } else {
             matmul::exact(s, Matrix::FourBit(w, dtype), cols, pairs, tokens, 0..rows, y);
-        }
-        if dtype != ComputeDtype::Float32 {
-            y.iter_mut().for_each(|y| *y = scalar::round_to(dtype, *y));
         }
     }
 }

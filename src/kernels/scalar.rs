@@ -66,7 +66,7 @@ pub fn linear_4bit(x: &[f32], w: &Params4bit, y: &mut [f32], dtype: ComputeDtype
     for r in 0..rows {
         let row: Vec<f32> = (0..cols).map(|k| round_to(dtype, element_4bit(w, r * cols + k))).collect();
         for (t, x) in x.chunks_exact(cols).enumerate() {
-            y[t * rows + r] = round_to(dtype, dot_pairs(&row, x));
+            y[t * rows + r] = dot_pairs(&row, x);
         }
     }
 }

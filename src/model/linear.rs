@@ -1,11 +1,13 @@
 //! A linear layer over a dense or quantized matrix, with an optional LoRA pair beside it.
 
-use half::{bf16, f16};
-
 use super::lora::LoraPair;
 use crate::error::Result;
+use crate::kernels::scalar::round_to;
 use crate::kernels::{self, Arithmetic, Scratch};
-use crate::quant::{BitsAndBytesConfig, ComputeDtype, Floats, Int8Params, Params4bit, QuantFormat};
+use crate::quant::{
+    Absmax, BitsAndBytesConfig, ComputeDtype, Floats, Int8Params, NestedAbsmax, Params4bit, QuantFormat,
+    QuantState,
+};
 
 /// The weight of a linear layer, (rows, cols) = (out_features, in_features).
 #[derive(Debug, Clone, PartialEq)]
@@ -58,23 +60,14 @@ impl Matrix {
     /// # Errors
     /// Those of [`Params4bit::quantize`] and [`Int8Params::quantize`].
     pub fn quantize(values: &Floats, rows: usize, cols: usize, format: &QuantFormat) -> Result<Matrix> {
-        Self::quantize_f32(&values.to_f32_vec(), values.dtype(), rows, cols, format)
-    }
-
-    fn quantize_f32(
-        values: &[f32],
-        dtype: crate::checkpoint::Dtype,
-        rows: usize,
-        cols: usize,
-        format: &QuantFormat,
-    ) -> Result<Matrix> {
+        let (dtype, values) = (values.dtype(), values.to_f32_vec());
         match format {
             QuantFormat::FourBit { quant_type, blocksize, double_quant, .. } => {
-                Params4bit::quantize(values, &[rows, cols], dtype, *quant_type, *blocksize, *double_quant)
+                Params4bit::quantize(&values, &[rows, cols], dtype, *quant_type, *blocksize, *double_quant)
                     .map(Matrix::FourBit)
             }
             QuantFormat::Int8 { threshold } => {
-                let params = Int8Params::quantize(values, rows, cols)?;
+                let params = Int8Params::quantize(&values, rows, cols)?;
                 Ok(Matrix::Int8 { params, threshold: *threshold })
             }
         }
@@ -82,9 +75,10 @@ impl Matrix {
 
     /// This weight plus `delta`, in the same format, as PEFT merges.
     ///
-    /// Dense weights add `delta` rounded to their dtype. A 4-bit weight is dequantized in f32, added to
-    /// and quantized again from f32 with the same type, blocksize and double quantization. (PEFT rounds
-    /// the dequantized values to the dtype that was quantized first, which is the same for f32.)
+    /// Dense weights add `delta` rounded to their dtype. A 4-bit weight is dequantized in f32, added to and
+    /// quantized again from f32 with the same type and blocksize; with double quantization its scales get
+    /// the 8-bit codes of bitsandbytes on a CPU, so that the result is the one PEFT gives on this kind of
+    /// device. (PEFT first rounds the dequantized values to the dtype that was quantized: the same for f32.)
     pub(crate) fn merged(&self, mut delta: Vec<f32>, rows: usize, cols: usize) -> Result<Matrix> {
         use crate::checkpoint::Dtype;
         match self {
@@ -96,24 +90,20 @@ impl Matrix {
             }
             Matrix::FourBit(params) => {
                 kernels::add_assign(&mut delta, &params.dequantize());
-                let state = &params.quant_state;
-                let format = QuantFormat::FourBit {
-                    quant_type: state.quant_type,
-                    blocksize: state.blocksize,
-                    double_quant: matches!(state.absmax, crate::quant::Absmax::Nested(_)),
-                    quant_storage: Dtype::U8,
-                };
-                Self::quantize_f32(&delta, Dtype::F32, rows, cols, &format)
+                let QuantState { quant_type, blocksize, absmax, .. } = &params.quant_state;
+                let shape = [rows, cols];
+                let mut merged =
+                    Params4bit::quantize(&delta, &shape, Dtype::F32, *quant_type, *blocksize, false)?;
+                if let Absmax::Nested(_) = absmax {
+                    let scales = merged.quant_state.absmax.to_vec();
+                    merged.quant_state.absmax = Absmax::Nested(NestedAbsmax::quantize_as_cpu(&scales));
+                }
+                Ok(Matrix::FourBit(merged))
             }
             Matrix::Int8 { params, threshold } => {
                 kernels::add_assign(&mut delta, &params.dequantize());
-                Self::quantize_f32(
-                    &delta,
-                    Dtype::F32,
-                    rows,
-                    cols,
-                    &QuantFormat::Int8 { threshold: *threshold },
-                )
+                let params = Int8Params::quantize(&delta, rows, cols)?;
+                Ok(Matrix::Int8 { params, threshold: *threshold })
             }
         }
     }
@@ -138,23 +128,26 @@ impl Linear {
                 kernels::linear_int8(x, params, *threshold, y, &mut scratch.kernels);
             }
         }
-        if let Some(bias) = &self.bias {
-            self.add_bias(bias, y, arithmetic);
-        }
+        let rounding = match (&self.matrix, arithmetic) {
+            (Matrix::FourBit(_), Arithmetic::Emulated(dtype)) => dtype,
+            _ => ComputeDtype::Float32,
+        };
+        self.finish(y, rounding);
         if let Some(lora) = lora {
             add_lora(lora, x, y, scratch);
         }
     }
 
-    fn add_bias(&self, bias: &Floats, y: &mut [f32], arithmetic: Arithmetic) {
-        let emulated = match (&self.matrix, arithmetic) {
-            (Matrix::FourBit(_), Arithmetic::Emulated(dtype)) => dtype,
-            _ => ComputeDtype::Float32,
-        };
-        for row in y.chunks_exact_mut(self.rows) {
-            for (i, value) in row.iter_mut().enumerate() {
-                *value = round(*value + round(bias.get(i), emulated), emulated);
+    /// Adds the bias, itself rounded to `dtype`, and rounds the sum: once, as a fused multiply and add does in
+    /// torch on either device.
+    fn finish(&self, y: &mut [f32], dtype: ComputeDtype) {
+        if let Some(bias) = &self.bias {
+            for row in y.chunks_exact_mut(self.rows) {
+                row.iter_mut().enumerate().for_each(|(i, y)| *y += round_to(dtype, bias.get(i)));
             }
+        }
+        if dtype != ComputeDtype::Float32 {
+            y.iter_mut().for_each(|y| *y = round_to(dtype, *y));
         }
     }
 }
@@ -170,14 +163,6 @@ pub(crate) fn add_lora(lora: &LoraPair, x: &[f32], y: &mut [f32], scratch: &mut 
     kernels::axpy(lora.scaling, delta, y);
 }
 
-fn round(value: f32, dtype: ComputeDtype) -> f32 {
-    match dtype {
-        ComputeDtype::Float32 => value,
-        ComputeDtype::Bfloat16 => bf16::from_f32(value).to_f32(),
-        ComputeDtype::Float16 => f16::from_f32(value).to_f32(),
-    }
-}
-
 /// Whether the stored matrix is what `config` asks for.
 pub(crate) fn same_format(stored: &QuantFormat, asked: &BitsAndBytesConfig) -> bool {
     match (stored, &asked.format) {
@@ -187,5 +172,48 @@ pub(crate) fn same_format(stored: &QuantFormat, asked: &BitsAndBytesConfig) -> b
         ) => (a, b, c) == (x, y, z),
         (QuantFormat::Int8 { threshold: a }, QuantFormat::Int8 { threshold: b }) => a == b,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::Dtype;
+    use crate::quant::QuantType;
+
+    #[test]
+    fn a_bias_is_added_before_the_only_rounding() {
+        let (rows, cols, tokens) = (48, 64, 3);
+        let value = |i: usize| ((i * 7919 % 1009) as f32 / 504.5 - 1.0) * 2.0;
+        let values: Vec<f32> = (0..rows * cols).map(value).collect();
+        let params =
+            Params4bit::quantize(&values, &[rows, cols], Dtype::F32, QuantType::Nf4, 64, false).unwrap();
+        let x: Vec<f32> = (0..tokens * cols).map(|i| value(i * 31 + 5)).collect();
+        let bias: Vec<f32> = (0..rows).map(|i| value(i * 131 + 17) * 4.0).collect();
+        for dtype in [ComputeDtype::Bfloat16, ComputeDtype::Float16] {
+            let round = |v: f64| f64::from(round_to(dtype, v as f32));
+            let weights = params.dequantize();
+            let (mut once, mut twice) = (Vec::new(), Vec::new());
+            for t in 0..tokens {
+                for r in 0..rows {
+                    let product: f64 = (0..cols)
+                        .map(|k| round(weights[r * cols + k].into()) * round(x[t * cols + k].into()))
+                        .sum();
+                    let bias = round(bias[r].into());
+                    once.push(round(product + bias) as f32);
+                    twice.push(round(round(product) + bias) as f32);
+                }
+            }
+            let linear = Linear {
+                matrix: Matrix::FourBit(params.clone()),
+                bias: Some(Floats::F32(bias.clone())),
+                rows,
+                cols,
+            };
+            let mut y = vec![f32::NAN; tokens * rows];
+            linear.forward(&x, &mut y, None, Arithmetic::Emulated(dtype), &mut LinearScratch::default());
+            assert_eq!(y, once, "{dtype:?}");
+            assert_ne!(y, twice, "{dtype:?}");
+        }
     }
 }

@@ -15,7 +15,17 @@ pub fn encode(code: &[f32; 256], v: f32) -> u8 {
     low as u8
 }
 
-/// Quantizes `src` into `codes` (one a value) and `absmax` (`ceil(n / blocksize)`).
+/// Index that bitsandbytes 0.50 picks on a CPU: `v` in [-1, 1] is rounded to one of 65,536 even steps, and the
+/// level nearest to that step is taken. Close to a midpoint, and between the levels around zero (which lie
+/// closer together than the steps), that is not the nearest level to `v`.
+#[inline]
+pub fn encode_as_cpu(code: &[f32; 256], v: f32) -> u8 {
+    let step = ((v + 1.0) * 0.5 * 65535.0 + 0.5).floor().clamp(0.0, 65535.0);
+    encode(code, step * (2.0 / 65535.0) - 1.0)
+}
+
+/// Quantizes `src` into `codes` (one a value) and `absmax` (`ceil(n / blocksize)`), each value to the nearest
+/// level as on CUDA.
 ///
 /// Full blocks are scaled by a reciprocal, a short last block and one whose absmax has no finite
 /// reciprocal by division. A block of zeros gets code 0 and absmax 0, as bitsandbytes gives on either
@@ -24,6 +34,27 @@ pub fn quantize_blockwise(
     src: &[f32],
     blocksize: usize,
     code: &[f32; 256],
+    codes: &mut [u8],
+    absmax: &mut [f32],
+) {
+    quantize_with(|v| encode(code, v), src, blocksize, codes, absmax);
+}
+
+/// [`quantize_blockwise`] with the codes that bitsandbytes picks on a CPU, see [`encode_as_cpu`].
+pub fn quantize_blockwise_as_cpu(
+    src: &[f32],
+    blocksize: usize,
+    code: &[f32; 256],
+    codes: &mut [u8],
+    absmax: &mut [f32],
+) {
+    quantize_with(|v| encode_as_cpu(code, v), src, blocksize, codes, absmax);
+}
+
+fn quantize_with(
+    encode: impl Fn(f32) -> u8,
+    src: &[f32],
+    blocksize: usize,
     codes: &mut [u8],
     absmax: &mut [f32],
 ) {
@@ -37,9 +68,9 @@ pub fn quantize_blockwise(
         }
         if block.len() == blocksize && *absmax >= MIN_DIVISOR {
             let reciprocal = 1.0 / *absmax;
-            block.iter().zip(codes).for_each(|(x, c)| *c = encode(code, x * reciprocal));
+            block.iter().zip(codes).for_each(|(x, c)| *c = encode(x * reciprocal));
         } else {
-            block.iter().zip(codes).for_each(|(x, c)| *c = encode(code, x / *absmax));
+            block.iter().zip(codes).for_each(|(x, c)| *c = encode(x / *absmax));
         }
     }
 }

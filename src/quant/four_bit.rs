@@ -352,17 +352,34 @@ impl NestedAbsmax {
     /// The offset is their correctly rounded mean; torch's own mean can be an ulp away, as it depends
     /// on the order of summation.
     pub fn quantize(absmax: &[f32]) -> Self {
-        let sum: f64 = absmax.iter().map(|&a| f64::from(a)).sum();
-        Self::quantize_with_offset(absmax, (sum / absmax.len() as f64) as f32)
+        Self::quantize_with_offset(absmax, mean(absmax))
     }
 
     /// The same for a given offset.
     pub fn quantize_with_offset(absmax: &[f32], offset: f32) -> Self {
+        Self::quantize_by(blockwise8::quantize_blockwise, absmax, offset)
+    }
+
+    /// The same for a given offset, with the 8-bit codes that bitsandbytes picks on a CPU instead of the nearest.
+    pub fn quantize_as_cpu_with_offset(absmax: &[f32], offset: f32) -> Self {
+        Self::quantize_by(blockwise8::quantize_blockwise_as_cpu, absmax, offset)
+    }
+
+    /// [`NestedAbsmax::quantize`] with the 8-bit codes that bitsandbytes picks on a CPU.
+    pub fn quantize_as_cpu(absmax: &[f32]) -> Self {
+        Self::quantize_as_cpu_with_offset(absmax, mean(absmax))
+    }
+
+    fn quantize_by(
+        quantize: impl Fn(&[f32], usize, &[f32; 256], &mut [u8], &mut [f32]),
+        absmax: &[f32],
+        offset: f32,
+    ) -> Self {
         let centred: Vec<f32> = absmax.iter().map(|a| a - offset).collect();
         let mut codes = vec![0; absmax.len()];
         let mut scales = vec![0.0; absmax.len().div_ceil(NESTED_BLOCKSIZE)];
         let code = Box::new(DYNAMIC_MAP);
-        blockwise8::quantize_blockwise(&centred, NESTED_BLOCKSIZE, &code, &mut codes, &mut scales);
+        quantize(&centred, NESTED_BLOCKSIZE, &code, &mut codes, &mut scales);
         NestedAbsmax { codes, absmax: scales, code, offset, blocksize: NESTED_BLOCKSIZE }
     }
 
@@ -388,6 +405,12 @@ impl NestedAbsmax {
         }
         Ok(())
     }
+}
+
+/// Correctly rounded, but for sums beyond f64's 53 bits.
+fn mean(absmax: &[f32]) -> f32 {
+    let sum: f64 = absmax.iter().map(|&a| f64::from(a)).sum();
+    (sum / absmax.len() as f64) as f32
 }
 
 fn invalid(reason: impl Into<String>) -> Error {

@@ -5,7 +5,7 @@
 //! # Where bitsandbytes' CPU and CUDA paths differ
 //!
 //! The reference is what bitsandbytes 0.50.2 computes on a CPU, save where that is plainly a defect.
-//! Each row has a test in `tests/bnb_parity.rs` or `tests/quant.rs`.
+//! Each row has a test in `tests/bnb_parity.rs` or `tests/quant.rs` unless it names another file.
 //!
 //! | case | CPU | CUDA | here | test |
 //! | --- | --- | --- | --- | --- |
@@ -18,6 +18,7 @@
 //! | 1 / absmax | exact; a short last block divides | approximate | CPU | `short_last_block_divides` |
 //! | offset of nested scales | torch's mean, order-dependent | another order | mean in f64, rounded once; 2 ulp tolerance | `four_bit_cases` |
 //! | 8-bit codes | 65,536-entry table, about 0.2 % not the nearest | nearest level | CUDA | `eight_bit_codes_are_nearest` |
+//! | 8-bit codes of scales after merging an adapter | the same table | nearest level | CPU, as PEFT's merge on that device | `every_adapter` in `tests/model_parity.rs` |
 //! | 8-bit block of zeros | code 0, absmax 0 | code 0, absmax 0 | both | `eight_bit_zero_block_has_code_zero` |
 //! | int8 product scale | 6.200124e-05 | 6.200012e-05 (1 / 127^2) | CPU: 1.8e-5 too large, but any other value moves int8 logits by up to 0.3 | `int8_product_scale_is_that_of_the_cpu` |
 //! | `dequantize_4bit` of a matrix | wrong scales with AVX-512 when a row is no whole number of blocks | right | CUDA | `blocks_ignore_rows` |
