@@ -26,16 +26,18 @@ use std::process::{Command, Output};
 use nibblama::checkpoint::Checkpoint;
 use serde_json::Value;
 
+/// A file or folder of the committed golden data.
 fn golden(path: &str) -> PathBuf {
-    let root = match std::env::var_os("NIBBLAMA_GOLDEN") {
-        Some(dir) => PathBuf::from(dir),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/golden"),
-    };
-    root.join(path)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/golden").join(path)
 }
 
-fn golden_json(path: &str) -> Value {
-    serde_json::from_slice(&std::fs::read(golden(path)).unwrap()).unwrap()
+/// The same of the golden data in `NIBBLAMA_GOLDEN`, where that is set: for tests that take whatever is there.
+fn any_golden(path: &str) -> PathBuf {
+    std::env::var_os("NIBBLAMA_GOLDEN").map_or_else(|| golden(path), |dir| PathBuf::from(dir).join(path))
+}
+
+fn read_json(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
 fn command<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {

@@ -98,7 +98,7 @@ pub struct Computation {
     /// activations of quantized layers are rounded to them, as bitsandbytes does.
     #[arg(long, value_enum)]
     pub compute_dtype: Option<FloatArg>,
-    /// How products with 4-bit weights are computed [generate: near-exact, logits and eval: exact]
+    /// How products with 4-bit weights are computed [near-exact where generate draws tokens, exact elsewhere]
     #[arg(long, value_enum)]
     pub arithmetic: Option<ArithmeticArg>,
 }
@@ -248,7 +248,7 @@ pub struct Sampling {
     /// Push down tokens that already occurred; 1 does nothing
     #[arg(long, value_name = "X")]
     pub repetition_penalty: Option<f32>,
-    /// Seed of the sampler; the same seed gives the same text on every platform
+    /// Seed of the sampler; with --arithmetic exact the same seed gives the same text on every platform
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
 }

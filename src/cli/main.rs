@@ -1,6 +1,6 @@
 //! `nibblama`, the command line.
 //!
-//! Exit codes: 0 done; 1 bad input or failed work, said in one line on stderr; 2 arguments that clap refuses.
+//! Exit codes: 0 done; 1 bad input or failed work, said in one line on stderr.
 
 mod args;
 mod chat;
@@ -47,17 +47,22 @@ fn run(cli: &Cli) -> Outcome {
     }
 }
 
-/// A bad value is bad input like any other: one line, exit code 1. Unknown or missing arguments get clap's usage
-/// text and exit code 2; help and version go to stdout.
+/// Arguments that clap refuses are bad input like any other: one line, exit code 1. Help and version go to stdout.
 fn refuse(e: &clap::Error) -> ExitCode {
-    if !matches!(e.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation) {
+    if !e.use_stderr() {
         // `exit` would end the process through a panic where stdout is closed.
         let _ = e.print();
-        return ExitCode::from(u8::from(e.use_stderr()) * 2);
+        return ExitCode::SUCCESS;
     }
-    let text = e.to_string();
-    let reason = text.split("\n\nFor more information").next().unwrap_or(&text);
-    let reason = output::one_line(reason.strip_prefix("error: ").unwrap_or(reason));
+    let reason = if e.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        "no command given; `nibblama --help` lists them".to_owned()
+    } else {
+        // The first paragraphs say what is wrong; usage and a hint at --help follow.
+        let text = e.to_string();
+        let said = text.split("\n\nUsage:").next().and_then(|s| s.split("\n\nFor more information").next());
+        let said = said.unwrap_or(&text);
+        output::one_line(said.strip_prefix("error: ").unwrap_or(said))
+    };
     let json = std::env::args_os().any(|arg| arg == "--json");
     output::report(Failure::Error(Error::new(ErrorCode::InvalidArgument, reason)), json)
 }

@@ -181,3 +181,14 @@ fn a_reader_that_leaves_is_no_error() {
         assert_eq!((output.status.code(), stderr.as_str()), (Some(0), ""), "{list:?}");
     }
 }
+
+#[test]
+fn arguments_that_do_not_fit_are_one_line() {
+    says(&fails::<&str>([]), &["no command given"]);
+    says(&fails(args!["frobnicate"]), &["frobnicate"]);
+    says(&fails(args!["logits", "dir", "--out", "x"]), &["required arguments were not provided", "--ids"]);
+    says(&fails(args!["generate", "dir", "--frobnicate"]), &["unexpected argument", "--frobnicate"]);
+    says(&fails(args!["generate", "dir", "--prompt", "a", "--chat", "b"]), &["--prompt", "--chat"]);
+    says(&fails(args!["generate", "dir", "--greedy", "--temperature", "1"]), &["--greedy", "--temperature"]);
+    says(&fails(args!["tokenize", "dir"]), &["--text"]);
+}

@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::{golden, golden_json, json, succeeds};
+use crate::{any_golden, golden, json, read_json, succeeds};
 
 #[test]
 fn footprint_equals_the_reference_to_the_byte() {
     let folder = tempfile::tempdir().unwrap();
-    let reference = golden_json("memory_footprint.json");
+    let reference = read_json(&any_golden("memory_footprint.json"));
     for (name, model) in reference.as_object().unwrap() {
         let file = folder.path().join("config.json");
         let mut config = model["config"].clone();
@@ -54,7 +54,7 @@ fn footprint_equals_the_reference_to_the_byte() {
 fn footprint_of_a_kv_cache_is_kept_apart() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.json");
-    std::fs::write(&file, golden_json("memory_footprint.json")["Llama-3.1-8B"]["config"].to_string())
+    std::fs::write(&file, read_json(&golden("memory_footprint.json"))["Llama-3.1-8B"]["config"].to_string())
         .unwrap();
     let without = json(args!["footprint", &file, "--quant-type", "nf4"]);
     let with = json(args!["footprint", &file, "--quant-type", "nf4", "--context", "8192"]);
