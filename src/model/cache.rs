@@ -95,6 +95,56 @@ impl KvCache {
         self.len = 0;
     }
 
+    /// Keys, then values, of a layer's positions that are held: each (kv heads, positions, head_dim).
+    pub fn layer(&self, layer: usize) -> Vec<f32> {
+        let mut out = Vec::with_capacity(2 * self.num_kv_heads * self.len * self.head_dim);
+        for head in 0..self.num_kv_heads {
+            out.extend_from_slice(self.keys(layer, head, self.len));
+        }
+        for head in 0..self.num_kv_heads {
+            out.extend_from_slice(self.values(layer, head, self.len));
+        }
+        out
+    }
+
+    /// Puts back what [`KvCache::layer`] gave for `positions` positions. They count as held once every layer is
+    /// back and [`KvCache::restored`] was called.
+    ///
+    /// # Errors
+    /// [`ErrorCode::ContextFull`], [`ErrorCode::ByteCountMismatch`] for another number of values,
+    /// [`ErrorCode::InvalidArgument`] for a layer that is not there.
+    pub fn restore_layer(&mut self, layer: usize, positions: usize, values: &[f32]) -> Result<()> {
+        self.clear();
+        self.check_room(positions)?;
+        if layer >= self.num_layers {
+            return Err(Error::new(ErrorCode::InvalidArgument, "no such layer").found(layer));
+        }
+        let width = positions * self.head_dim;
+        if values.len() != 2 * self.num_kv_heads * width {
+            return Err(Error::new(ErrorCode::ByteCountMismatch, "wrong number of keys and values")
+                .expected(2 * self.num_kv_heads * width)
+                .found(values.len()));
+        }
+        for head in 0..self.num_kv_heads {
+            let to = self.start(layer, head);
+            let (key, value) = (head * width, (self.num_kv_heads + head) * width);
+            self.keys[to..to + width].copy_from_slice(&values[key..key + width]);
+            self.values[to..to + width].copy_from_slice(&values[value..value + width]);
+        }
+        Ok(())
+    }
+
+    /// Marks the first `positions` positions as held, after [`KvCache::restore_layer`] for every layer.
+    ///
+    /// # Errors
+    /// [`ErrorCode::ContextFull`].
+    pub fn restored(&mut self, positions: usize) -> Result<()> {
+        self.clear();
+        self.check_room(positions)?;
+        self.len = positions;
+        Ok(())
+    }
+
     /// Bytes held by keys and values, whatever the number of positions in use.
     pub fn bytes(&self) -> usize {
         (self.keys.len() + self.values.len()) * size_of::<f32>()

@@ -4,6 +4,7 @@ use super::lora::LoraPair;
 use crate::error::Result;
 use crate::kernels::scalar::round_to;
 use crate::kernels::{self, Arithmetic, Scratch};
+use crate::quant::bnb::{OutputTensor, tensors_of, tensors_of_int8};
 use crate::quant::{
     Absmax, BitsAndBytesConfig, ComputeDtype, Floats, Int8Params, NestedAbsmax, Params4bit, QuantFormat,
     QuantState,
@@ -55,6 +56,29 @@ impl LinearScratch {
 }
 
 impl Matrix {
+    /// The tensors of a layer with this weight and no bias, as bitsandbytes stores them.
+    ///
+    /// # Errors
+    /// Those of [`tensors_of`].
+    pub fn stored_form(&self, path: &str, rows: usize, cols: usize) -> Result<Vec<OutputTensor<'_>>> {
+        match self {
+            Matrix::Dense(values) => {
+                Ok(vec![values.stored_form(&format!("{path}.weight"), vec![rows, cols])])
+            }
+            Matrix::FourBit(params) => tensors_of(path, params, &crate::checkpoint::Dtype::U8),
+            Matrix::Int8 { params, .. } => Ok(tensors_of_int8(path, params)),
+        }
+    }
+
+    /// The values it stands for, (rows, cols).
+    pub fn dequantize(&self) -> Vec<f32> {
+        match self {
+            Matrix::Dense(values) => values.to_f32_vec(),
+            Matrix::FourBit(params) => params.dequantize(),
+            Matrix::Int8 { params, .. } => params.dequantize(),
+        }
+    }
+
     /// Quantizes dense values of (rows, cols) as `format` says.
     ///
     /// # Errors
@@ -110,6 +134,18 @@ impl Matrix {
 }
 
 impl Linear {
+    /// The layer's tensors as bitsandbytes stores them, weight first; `path` is the module's.
+    ///
+    /// # Errors
+    /// Those of [`tensors_of`].
+    pub fn stored_form(&self, path: &str) -> Result<Vec<OutputTensor<'_>>> {
+        let mut tensors = self.matrix.stored_form(path, self.rows, self.cols)?;
+        if let Some(bias) = &self.bias {
+            tensors.push(bias.stored_form(&format!("{path}.bias"), vec![self.rows]));
+        }
+        Ok(tensors)
+    }
+
     /// `x` (tokens, cols), `y` (tokens, rows), overwritten.
     ///
     /// `y = W x + b`, then `y += scaling * B (A x)` in f32 whatever the compute dtype, as PEFT does.
@@ -160,7 +196,7 @@ pub(crate) fn add_lora(lora: &LoraPair, x: &[f32], y: &mut [f32], scratch: &mut 
     kernels::linear_floats(x, &lora.a, lora.r, lora.cols, low);
     delta.resize(tokens * lora.rows, 0.0);
     kernels::linear_floats(low, &lora.b, lora.rows, lora.r, delta);
-    kernels::axpy(lora.scaling, delta, y);
+    kernels::axpy(lora.scaling * lora.scale, delta, y);
 }
 
 /// Whether the stored matrix is what `config` asks for.

@@ -185,7 +185,7 @@ impl Llama {
         let batch = if self.has_int8() { tokens.len() } else { BATCH };
         let vocab = self.config.vocab_size;
         for (i, batch_tokens) in tokens.chunks(batch).enumerate() {
-            self.run_layers(batch_tokens, cache, |_, _| {});
+            self.run_all(batch_tokens, cache);
             let n = batch_tokens.len();
             match logits {
                 LogitsFor::All => self.head(0..n, i * batch * vocab),
@@ -215,6 +215,34 @@ impl Llama {
         kernels::rms_norm(&buffers.x, &weights.norm, config.rms_norm_eps as f32, &mut buffers.normed);
         states.push(buffers.normed.clone());
         Ok(states)
+    }
+
+    /// Appends `tokens` to the cache and returns the sum over them of the last hidden state (after the final
+    /// norm), (hidden_size,): divided by the number of tokens it is their mean.
+    ///
+    /// # Errors
+    /// Those of [`Llama::forward`].
+    pub fn hidden_sum(&mut self, tokens: &[u32], cache: &mut KvCache) -> Result<Vec<f32>> {
+        cache.check_model(&self.config)?;
+        self.check_tokens(tokens)?;
+        cache.check_room(tokens.len())?;
+        let mut sum = vec![0.0; self.config.hidden_size];
+        let batch = if self.has_int8() { tokens.len() } else { BATCH };
+        for tokens in tokens.chunks(batch) {
+            self.run_all(tokens, cache);
+            let Llama { config, weights, buffers, .. } = self;
+            kernels::rms_norm(&buffers.x, &weights.norm, config.rms_norm_eps as f32, &mut buffers.normed);
+            for state in buffers.normed.chunks_exact(config.hidden_size) {
+                kernels::add_assign(&mut sum, state);
+            }
+        }
+        Ok(sum)
+    }
+
+    /// One copy of the layers' code serves every caller that does not observe.
+    #[inline(never)]
+    fn run_all(&mut self, tokens: &[u32], cache: &mut KvCache) {
+        self.run_layers(tokens, cache, |_, _| {});
     }
 
     /// Embeds a batch, runs it through all layers and advances the cache; `observe(i, x)` sees the
@@ -320,6 +348,60 @@ impl Llama {
     pub fn set_adapter(&mut self, name: Option<&str>) -> Result<()> {
         self.active = name.map(|name| self.adapter_index(name)).transpose()?;
         Ok(())
+    }
+
+    /// As [`Llama::set_adapter`], with what the adapter adds multiplied by `scale`; it keeps that strength until
+    /// it is set again.
+    ///
+    /// # Errors
+    /// [`ErrorCode::UnknownAdapter`]; [`ErrorCode::InvalidArgument`] when `scale` is not finite.
+    pub fn set_adapter_scaled(&mut self, name: &str, scale: f32) -> Result<()> {
+        let index = self.adapter_index(name)?;
+        if !scale.is_finite() {
+            let error = Error::new(ErrorCode::InvalidArgument, "the adapter's scale is not a number");
+            return Err(error.tensor("scale").expected("a finite number").found(scale));
+        }
+        self.adapters[index].pairs.iter_mut().flatten().for_each(|pair| pair.scale = scale);
+        self.active = Some(index);
+        Ok(())
+    }
+
+    /// The pairs of the active adapter, by index in [`Config::linear_modules`].
+    pub fn active_pairs(&self) -> Option<&[Option<LoraPair>]> {
+        self.active.map(|i| self.adapters[i].pairs.as_slice())
+    }
+
+    /// The weight of the linear layer with that index in [`Config::linear_modules`], with what the adapter
+    /// adds to it as [`Llama::merge_adapter`] would add it; `None` where the adapter adds nothing.
+    ///
+    /// # Errors
+    /// [`ErrorCode::UnknownAdapter`], [`ErrorCode::NonFiniteWeight`].
+    pub fn merged_matrix(&self, adapter: &str, index: usize) -> Result<Option<Matrix>> {
+        let pair = self.adapters[self.adapter_index(adapter)?].pairs.get(index).and_then(Option::as_ref);
+        let linear = self.weights.linears().nth(index);
+        match (pair, linear) {
+            (Some(pair), Some(linear)) => {
+                linear.matrix.merged(pair.delta(), linear.rows, linear.cols).map(Some)
+            }
+            (Some(_), None) => {
+                Err(Error::new(ErrorCode::UnsupportedAdapter, "cannot merge into tied embeddings")
+                    .tensor("lm_head"))
+            }
+            (None, _) => Ok(None),
+        }
+    }
+
+    /// The layer's values plus what the adapter adds, in f32 and not quantized again; as
+    /// [`Llama::merged_matrix`] otherwise.
+    ///
+    /// # Errors
+    /// Those of [`Llama::merged_matrix`].
+    pub fn merged_values(&self, adapter: &str, index: usize) -> Result<Option<Vec<f32>>> {
+        let pair = self.adapters[self.adapter_index(adapter)?].pairs.get(index).and_then(Option::as_ref);
+        let (Some(pair), Some(linear)) = (pair, self.weights.linears().nth(index)) else { return Ok(None) };
+        let mut values = linear.matrix.dequantize();
+        kernels::add_assign(&mut values, &pair.delta());
+        Ok(Some(values))
     }
 
     /// Frees an adapter; if it was active, none is afterwards.

@@ -53,6 +53,8 @@ pub struct LoraPair {
     pub cols: usize,
     /// alpha / r, or alpha / sqrt(r) with rsLoRA.
     pub scaling: f32,
+    /// What `scaling` is multiplied with: 1 unless an adapter is taken into use at another strength.
+    pub scale: f32,
 }
 
 impl LoraPair {
@@ -69,7 +71,7 @@ impl LoraPair {
             for (factor, a_row) in b_row.iter().zip(a.chunks_exact(self.cols)) {
                 crate::kernels::axpy(*factor, a_row, row);
             }
-            row.iter_mut().for_each(|value| *value *= self.scaling);
+            row.iter_mut().for_each(|value| *value *= self.scaling * self.scale);
         }
         delta
     }
@@ -336,7 +338,7 @@ impl Adapter {
                     .found(format!("{found:?}")));
             }
         }
-        Ok(LoraPair { a, b, r, rows: *rows, cols: *cols, scaling })
+        Ok(LoraPair { a, b, r, rows: *rows, cols: *cols, scaling, scale: 1.0 })
     }
 }
 

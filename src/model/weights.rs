@@ -6,7 +6,7 @@ use super::config::{Config, LINEARS_PER_LAYER, LinearModule};
 use super::linear::{Linear, Matrix, same_format};
 use crate::checkpoint::{Checkpoint, Dtype, TensorInfo, TensorView};
 use crate::error::{Error, ErrorCode, Result};
-use crate::quant::bnb::{ModuleParts, Part, StoredAs, Weight, stored_as};
+use crate::quant::bnb::{ModuleParts, OutputTensor, Part, StoredAs, Weight, stored_as};
 use crate::quant::{BitsAndBytesConfig, ComputeDtype, Floats, QuantFormat};
 
 /// Columns beyond which the i32 sums of LLM.int8 could overflow.
@@ -286,6 +286,26 @@ impl WeightsLoader {
         }
     }
 
+    /// Whether the tensor belongs to a layer that is quantized on its way in; any other is held as it is stored.
+    pub fn quantizes(&self, name: &str) -> bool {
+        self.linear_slot(name).is_some_and(|slot| slot.quantize.is_some())
+    }
+
+    /// The tensors of the layer that the tensor `name` belongs to, in the form bitsandbytes stores them; `None`
+    /// until every one of its tensors came.
+    ///
+    /// # Errors
+    /// Those of [`Linear::stored_form`].
+    pub fn stored_form(&self, name: &str) -> Result<Option<Vec<OutputTensor<'_>>>> {
+        let whole = self.linear_slot(name).and_then(|slot| Some((slot, slot.linear.as_ref()?)));
+        whole.map(|(slot, linear)| linear.stored_form(&slot.module.path)).transpose()
+    }
+
+    fn linear_slot(&self, name: &str) -> Option<&LinearSlot> {
+        let (path, _) = Part::split(name)?;
+        self.linears.get(*self.paths.get(path)?)
+    }
+
     /// The weights, once every tensor came.
     ///
     /// # Errors
@@ -357,7 +377,11 @@ impl LinearSlot {
         let stored =
             stored_as(path, &self.weight_dtype, &self.kinds).map_err(|e| e.in_file(self.file.as_str()))?;
         let quantizes = |c: &&BitsAndBytesConfig| c.quantizes(path, config.tie_word_embeddings);
-        let promised = config.quantization.as_ref().filter(quantizes);
+        let mut promised = config.quantization.as_ref().filter(quantizes);
+        // What was quantized as asked in an earlier, interrupted load is taken as it is.
+        if config.quantization.is_none() && stored != StoredAs::Dense {
+            promised = options.quantization.as_ref().filter(quantizes);
+        }
         let agrees = match (stored, promised.map(|c| &c.format)) {
             (StoredAs::Dense, None) => {
                 check_float(&self.weight_dtype).map_err(at)?;
@@ -378,7 +402,7 @@ impl LinearSlot {
             .expected(promised.map_or("an unquantized layer".to_owned(), |c| format!("{:?}", c.format)))
             .found(format!("{stored:?}"))));
         }
-        if config.quantization.is_none() {
+        if config.quantization.is_none() && stored == StoredAs::Dense {
             self.quantize = options.quantization.as_ref().filter(quantizes).map(|c| c.format.clone());
         }
         let int8 =

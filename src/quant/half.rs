@@ -127,6 +127,11 @@ impl Floats {
         out
     }
 
+    /// The tensor to write under `name`, in the stored dtype.
+    pub fn stored_form(&self, name: &str, shape: Vec<usize>) -> super::bnb::OutputTensor<'static> {
+        (name.to_owned(), self.dtype(), shape, self.to_le_bytes().into())
+    }
+
     /// The elements as little-endian bytes, as safetensors stores them.
     pub fn to_le_bytes(&self) -> Vec<u8> {
         match self {

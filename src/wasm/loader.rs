@@ -20,7 +20,9 @@ pub struct Loader {
     options: LoadOptions,
     index: Option<ShardIndex>,
     headers: Vec<Header>,
-    weights: Option<WeightsLoader>,
+    /// Of tensors kept from an earlier load; they go before those of `headers`.
+    pub(super) stored: Option<Header>,
+    pub(super) weights: Option<WeightsLoader>,
     /// One tensor's bytes; JavaScript writes them through [`Loader::buffer`].
     buffer: Vec<u8>,
 }
@@ -56,6 +58,7 @@ impl Loader {
                 options: LoadOptions { quantization, compute_dtype },
                 index: None,
                 headers: Vec::new(),
+                stored: None,
                 weights: None,
                 buffer: Vec::new(),
             })
@@ -115,8 +118,9 @@ impl Loader {
             if let Some(index) = &self.index {
                 index.check(&self.headers)?;
             }
-            let files = self.headers.iter();
+            let files = self.stored.iter().chain(&self.headers);
             let infos = files.flat_map(|header| header.tensors().iter().map(|info| (header.file(), info)));
+            let infos = infos.filter(|(file, info)| !self.is_stored(file, &info.name));
             self.weights = Some(WeightsLoader::new(&self.config, infos, &self.options)?);
             let largest = self.tensors().map(TensorInfo::byte_len).max().unwrap_or(0);
             let too_large = || {
@@ -131,7 +135,7 @@ impl Loader {
     }
 
     fn tensors(&self) -> impl Iterator<Item = &TensorInfo> {
-        self.headers.iter().flat_map(Header::tensors)
+        self.stored.iter().chain(&self.headers).flat_map(Header::tensors)
     }
 
     /// Whether the tensor is used; those that are not can be skipped over.
@@ -150,8 +154,9 @@ impl Loader {
     /// # Errors
     /// What is wrong with the tensor, as an `Error`.
     pub fn push(&mut self, file: usize, tensor: usize) -> Result<(), JsValue> {
-        let Loader { headers, weights, buffer, .. } = self;
-        let place = headers.get(file).and_then(|header| Some((header, header.tensors().get(tensor)?)));
+        let Loader { headers, stored, weights, buffer, .. } = self;
+        let header = headers.get(file).or(stored.as_ref());
+        let place = header.and_then(|header| Some((header, header.tensors().get(tensor)?)));
         let (Some((header, info)), Some(weights)) = (place, weights) else {
             return Err(to_js(Error::new(ErrorCode::InvalidArgument, "no such tensor was announced")));
         };

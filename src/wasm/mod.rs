@@ -1,9 +1,13 @@
 //! The JavaScript boundary: classes that only convert. Errors cross as `Error` objects with a `code`.
 
 mod error;
+mod export;
 mod loader;
 mod model;
+mod parity;
 mod quantized;
+mod session;
+mod stored;
 
 use wasm_bindgen::prelude::*;
 

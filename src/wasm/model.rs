@@ -1,10 +1,11 @@
 //! A loaded model with its kv cache and the text being written.
 
-use js_sys::{Array, Object, Reflect, Uint8Array};
+use js_sys::Array;
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;
 
 use super::loader::end_tokens;
+use super::stored::tensor_objects;
 use super::to_js;
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::Dtype;
@@ -22,16 +23,18 @@ use crate::quant::{Absmax, BitsAndBytesConfig, Floats};
 /// A Llama and the state of one text.
 #[wasm_bindgen]
 pub struct Model {
-    llama: Llama,
+    pub(super) llama: Llama,
     generation: GenerationConfig,
-    quantization: Option<BitsAndBytesConfig>,
-    cache: KvCache,
+    pub(super) quantization: Option<BitsAndBytesConfig>,
+    pub(super) cache: KvCache,
     /// Every token in the cache.
-    history: Vec<u32>,
+    pub(super) history: Vec<u32>,
     /// After the last token, (vocab_size,).
-    logits: Vec<f32>,
+    pub(super) logits: Vec<f32>,
     sampler: Option<Sampler>,
     stops: StopStrings,
+    /// An adapter was changed while the cache held something.
+    pub(super) mixed: bool,
 }
 
 impl Model {
@@ -56,6 +59,7 @@ impl Model {
             logits: Vec::new(),
             sampler: None,
             stops: StopStrings::default(),
+            mixed: false,
         })
     }
 }
@@ -84,6 +88,7 @@ impl Model {
     pub fn reset(&mut self) {
         self.cache.clear();
         self.history.clear();
+        self.mixed = false;
     }
 
     /// Room left in the kv cache.
@@ -306,18 +311,7 @@ impl Model {
                 ));
             }
         };
-        let out = Array::new();
-        for (name, dtype, shape, bytes) in tensors {
-            let shape: Array = shape.iter().map(|&n| JsValue::from(n as f64)).collect();
-            let object = Object::new();
-            let bytes = Uint8Array::from(&*bytes);
-            Reflect::set(&object, &"name".into(), &name.into())?;
-            Reflect::set(&object, &"dtype".into(), &dtype.as_str().into())?;
-            Reflect::set(&object, &"shape".into(), &shape)?;
-            Reflect::set(&object, &"bytes".into(), &bytes)?;
-            out.push(&object);
-        }
-        Ok(out)
+        Ok(tensor_objects(tensors))
     }
 
     /// Reads a PEFT adapter and keeps it under `name`; returns its bytes.
@@ -342,13 +336,18 @@ impl Model {
         Ok((self.llama.memory().lora - before) as f64)
     }
 
-    /// Takes an adapter into use, or none.
+    /// Takes an adapter into use at `scale` of its strength, or none.
     ///
     /// # Errors
-    /// `unknown-adapter`.
+    /// `unknown-adapter`, `invalid-argument` for a scale that is not finite.
     #[wasm_bindgen(js_name = setAdapter)]
-    pub fn set_adapter(&mut self, name: Option<String>) -> Result<(), JsValue> {
-        self.llama.set_adapter(name.as_deref()).map_err(to_js)
+    pub fn set_adapter(&mut self, name: Option<String>, scale: f32) -> Result<(), JsValue> {
+        let set = match &name {
+            Some(name) => self.llama.set_adapter_scaled(name, scale),
+            None => self.llama.set_adapter(None),
+        };
+        self.mixed |= !self.cache.is_empty();
+        set.map_err(to_js)
     }
 
     /// Forgets an adapter.

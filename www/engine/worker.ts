@@ -98,7 +98,7 @@ const handlers: Handlers = {
     return { name, bytes: current().model.loadAdapter(name, config, "adapter_model.safetensors", weights) };
   },
   setAdapter: ({ name }) => {
-    current().model.setAdapter(name ?? undefined);
+    current().model.setAdapter(name ?? undefined, 1);
     return null;
   },
   deleteAdapter: ({ name }) => {
