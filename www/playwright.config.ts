@@ -1,15 +1,8 @@
 import { existsSync } from "node:fs";
 import { defineConfig } from "@playwright/test";
+import { MOUNTS, origin, SITES } from "./test/sites";
 
 const chromium = process.env["CHROME"] ?? ["/usr/bin/chromium", "/usr/bin/google-chrome"].find(existsSync);
-
-/** The sites that the tests visit; each is a folder served by our own static server. */
-const sites = {
-  site: { port: 4180, folder: "dist", isolated: true },
-  siteNotIsolated: { port: 4181, folder: "dist", isolated: false },
-  engine: { port: 4182, folder: "dist-test", isolated: true },
-  engineNotIsolated: { port: 4183, folder: "dist-test", isolated: false },
-};
 
 export default defineConfig({
   testDir: "test",
@@ -22,7 +15,7 @@ export default defineConfig({
   forbidOnly: process.env["CI"] !== undefined,
   reporter: [["list"], ["json", { outputFile: "test-results/playwright.json" }]],
   use: {
-    baseURL: `http://127.0.0.1:${sites.site.port}/`,
+    baseURL: origin("site"),
     browserName: "chromium",
     // Only the tests of the page without a network let it keep files: each test is a first visit.
     serviceWorkers: "block",
@@ -37,8 +30,12 @@ export default defineConfig({
       ],
     },
   },
-  webServer: Object.values(sites).map(({ port, folder, isolated }) => ({
-    command: `node server.mjs --root ${folder} --port ${port}${isolated ? "" : " --no-isolation"}`,
+  webServer: Object.values(SITES).map(({ port, folder, isolated }) => ({
+    command: [
+      `node server.mjs --root ${folder} --port ${port}`,
+      ...(isolated ? [] : ["--no-isolation"]),
+      ...Object.entries(MOUNTS).map(([name, path]) => `--mount ${name}="${path}"`),
+    ].join(" "),
     url: `http://127.0.0.1:${port}/healthz`,
     reuseExistingServer: false,
   })),

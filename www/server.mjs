@@ -1,5 +1,5 @@
 // A static file server for the built site: loopback only, with the headers that shared memory needs.
-// node server.mjs [--root dist] [--port 8080] [--no-isolation]
+// node server.mjs [--root dist] [--port 8080] [--no-isolation] [--mount NAME=FOLDER]...
 
 import { createReadStream, readFileSync } from "node:fs";
 import { stat } from "node:fs/promises";
@@ -13,12 +13,20 @@ const { values: options } = parseArgs({
     root: { type: "string", default: "dist" },
     port: { type: "string", default: "8080" },
     "no-isolation": { type: "boolean", default: false },
+    mount: { type: "string", multiple: true, default: [] },
   },
 });
 
 const www = fileURLToPath(new URL(".", import.meta.url));
 const root = resolve(www, options.root);
 const port = Number(options.port);
+/** Folders served besides `root`, by the first part of the path. */
+const mounts = new Map(
+  options.mount.map((each) => {
+    const [name, folder] = each.split("=", 2);
+    return [name, resolve(www, folder)];
+  }),
+);
 const configured = JSON.parse(readFileSync(join(www, "headers.json"), "utf8"));
 const headers = { ...configured.always, ...(options["no-isolation"] ? {} : configured.isolation) };
 
@@ -57,8 +65,11 @@ async function answer(request, response) {
     return refuse(400);
   }
   if (path === "/healthz") return response.writeHead(200, { "Content-Type": "text/plain" }).end("ok\n");
-  const file = resolve(root, `.${path.endsWith("/") ? `${path}index.html` : path}`);
-  if (!file.startsWith(root + sep)) return refuse(404);
+  const [, first = "", ...rest] = (path.endsWith("/") ? `${path}index.html` : path).split("/");
+  const mounted = mounts.get(first);
+  const folder = mounted ?? root;
+  const file = resolve(folder, ...(mounted === undefined ? [first] : []), ...rest);
+  if (!file.startsWith(folder + sep)) return refuse(404);
   const found = await stat(file).catch(() => null);
   if (found === null || !found.isFile()) return refuse(404);
 
@@ -72,12 +83,12 @@ async function answer(request, response) {
     response.setHeader("Content-Range", `bytes */${found.size}`);
     return refuse(416);
   }
-  const { first, last } = range ?? { first: 0, last: found.size - 1 };
-  response.setHeader("Content-Length", last - first + 1);
-  if (range !== undefined) response.setHeader("Content-Range", `bytes ${first}-${last}/${found.size}`);
+  const { first: start, last: end } = range ?? { first: 0, last: found.size - 1 };
+  response.setHeader("Content-Length", end - start + 1);
+  if (range !== undefined) response.setHeader("Content-Range", `bytes ${start}-${end}/${found.size}`);
   response.writeHead(range === undefined ? 200 : 206);
   if (request.method === "HEAD" || found.size === 0) return response.end();
-  const stream = createReadStream(file, { start: first, end: last });
+  const stream = createReadStream(file, { start, end });
   stream.on("error", () => response.destroy());
   response.on("close", () => stream.destroy());
   stream.pipe(response);

@@ -1,7 +1,8 @@
 import AxeBuilder from "@axe-core/playwright";
 import { expect, test, type Page } from "@playwright/test";
+import { origin } from "../sites";
 
-const NOT_ISOLATED = "http://127.0.0.1:4181/";
+const NOT_ISOLATED = origin("siteNotIsolated");
 const paper = (page: Page) => page.locator(".story-paper");
 const ending = (page: Page) => page.locator(".ending [role=status]");
 

@@ -1,0 +1,81 @@
+/** What the engine holds: the ledger, the peak while loading, and what is left after `dispose`. */
+
+import { expect, test } from "@playwright/test";
+import { nibblama, openHarness } from "./support";
+
+/** The engine's code, stack and allocator, and what the allocator could not reuse. */
+const ROOM = 16 * 2 ** 20;
+
+/** `inspect --json` splits finer than the ledger. */
+interface Inspected {
+  breakdown: {
+    packed_codes: number;
+    absmax: number;
+    nested_absmax: number;
+    offset: number;
+    quant_map: number;
+    nested_quant_map: number;
+    other_weights: number;
+    total: number;
+  };
+}
+
+test("the ledger equals inspect, and sums to what is allocated", async ({ page }) => {
+  const { breakdown } = JSON.parse(nibblama("inspect", "models/stories-nf4", "--json")) as Inspected;
+  await openHarness(page);
+  const { ledger, scratchBefore } = await page.evaluate(async () => {
+    const model = await window.nibblama.loadModel("/models/stories-nf4/", { context: 512 });
+    const scratchBefore = (await model.memory()).scratch;
+    await model.logits([1, 2, 3]);
+    const ledger = await model.memory();
+    await model.dispose();
+    return { ledger, scratchBefore };
+  });
+  expect(ledger.packed_codes).toBe(breakdown.packed_codes);
+  expect(ledger.absmax).toBe(breakdown.absmax);
+  expect(ledger.nested_absmax).toBe(breakdown.nested_absmax + breakdown.offset);
+  expect(ledger.quant_maps).toBe(breakdown.quant_map + breakdown.nested_quant_map);
+  expect(ledger.floats_16bit + ledger.floats_32bit).toBe(breakdown.other_weights);
+  expect(ledger.total - ledger.scratch - ledger.kv_cache).toBe(breakdown.total);
+  const { total, other, wasm_memory, ...kinds } = ledger;
+  expect(Object.values(kinds).reduce((sum, bytes) => sum + bytes, 0)).toBe(total);
+  expect(total + other).toBe(wasm_memory);
+  expect(other).toBeGreaterThan(0);
+  expect(other).toBeLessThan(ROOM);
+  // Keys and values: 8 layers, 2 heads of 64, 512 positions, f32.
+  expect(ledger.kv_cache).toBe(2 * 8 * 2 * 64 * 512 * 4);
+  expect(ledger.scratch).toBeGreaterThan(scratchBefore);
+});
+
+for (const [folder, quantization] of [["stories-nf4", null], ["stories", "nf4-dq"], ["stories", "nf4"], ["stories", null]] as const) {
+  test(`the peak while loading ${folder} as ${quantization ?? "stored"} is the result and one tensor`, async ({ page }) => {
+    await openHarness(page);
+    const { ledger, largest } = await page.evaluate(
+      async ({ folder, quantization }) => {
+        const model = await window.nibblama.loadModel(`/models/${folder}/`, { quantization, context: 512 });
+        const tensors = await model.tensors();
+        const ledger = await model.memory();
+        await model.dispose();
+        return { ledger, largest: Math.max(...tensors.map(({ shape }) => shape.reduce((n, each) => n * each, 1))) };
+      },
+      { folder, quantization },
+    );
+    // A WebAssembly memory never shrinks: its size after loading is the peak.
+    expect(ledger.wasm_memory).toBeLessThanOrEqual(ledger.total + largest * 2 + ROOM);
+  });
+}
+
+test("loading and disposing again and again leaves no worker behind", async ({ page }) => {
+  await openHarness(page);
+  const once = () =>
+    page.evaluate(async () => {
+      const model = await window.nibblama.loadModel("/models/stories-nf4/");
+      await model.logits("Once");
+      await model.dispose();
+      return window.nibblama.refusal(model.logits("Once"));
+    });
+  for (let i = 0; i < 10; i++) {
+    expect(await once()).toMatchObject({ code: "disposed" });
+    await expect.poll(() => page.workers().length).toBe(0);
+  }
+});
