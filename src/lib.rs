@@ -1,6 +1,10 @@
-//! bytes -> checkpoint -> quant -> kernels -> model -> generate -> wasm
+#![doc = include_str!("../README.md")]
 //!
-//! A module may use only the modules to its left.
+//! # Modules
+//!
+//! bytes -> [`checkpoint`] -> [`quant`] -> [`kernels`] -> [`model`] -> [`generate`] -> `wasm`
+//!
+//! A module may use only the modules to its left; [`error`] is there for all.
 
 pub mod checkpoint;
 pub mod error;

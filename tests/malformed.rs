@@ -10,7 +10,7 @@ use std::path::Path;
 
 use nibblama::ErrorCode::{self, *};
 use nibblama::checkpoint::{Checkpoint, Header, ShardIndex, TensorView};
-use nibblama::model::{Adapter, Config};
+use nibblama::model::{Adapter, Config, GenerationConfig, Llama, LoadOptions};
 use nibblama::quant::bnb::ModuleParts;
 
 #[global_allocator]
@@ -353,13 +353,33 @@ fn mutated_quant_state() {
 }
 
 #[test]
+fn mutated_generation_config() {
+    let full = br#"{"do_sample": true, "temperature": 0.6, "top_k": 40, "top_p": 0.95, "min_p": 0.05,
+        "repetition_penalty": 1.1, "max_new_tokens": 256, "eos_token_id": [128001, 128009]}"#;
+    let inputs = [golden("llama_a/f32/generation_config.json"), full.to_vec()];
+    campaign("generation_config.json", &inputs, |_, json| {
+        (json.len(), GenerationConfig::from_json("f", &json).is_ok())
+    });
+}
+
+/// Read and bound to the model it was made for.
+#[test]
+#[cfg_attr(miri, ignore = "maps files, which Miri does not")]
 fn mutated_adapter_config() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/golden/lora/lora_qv");
-    let checkpoint = Checkpoint::open(&path).unwrap();
-    let json = std::fs::read(path.join("adapter_config.json")).unwrap();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/golden");
+    let checkpoint = Checkpoint::open(&path.join("lora/lora_qv")).unwrap();
+    let json = |name: &str| std::fs::read(path.join("lora").join(name).join("adapter_config.json")).unwrap();
     let rest: usize = checkpoint.views().map(|v| v.bytes.len()).sum();
-    campaign("adapter_config.json", &[json], |_, json| {
-        (json.len() + rest, Adapter::from_tensors("f", &json, checkpoint.views()).is_ok())
+    let model = Llama::load(&path.join("models/llama_a/nf4"), &LoadOptions::default()).unwrap();
+    let model = std::cell::RefCell::new(model);
+    campaign("adapter_config.json", &[json("lora_qv"), json("lora_qv_rslora")], |_, json| {
+        let mut model = model.borrow_mut();
+        let adapter = Adapter::from_tensors("f", &json, checkpoint.views());
+        let loaded = adapter.and_then(|adapter| model.load_adapter("a", adapter));
+        assert_eq!(model.adapters().count(), usize::from(loaded.is_ok()));
+        let deleted = model.delete_adapter("a");
+        assert_eq!(deleted.is_ok(), loaded.is_ok());
+        (json.len() + rest, loaded.is_ok())
     });
 }
 
@@ -409,21 +429,72 @@ fn quant_state_attacks() {
     };
     let part = |part: &str| views.iter().find(|v| v.name.contains(part)).unwrap().bytes;
     let state = part("quant_state");
-    for (from, to) in [
-        ("\"blocksize\": 64", "\"blocksize\": 0"),
-        ("\"blocksize\": 64", "\"blocksize\": 65"),
-        ("\"blocksize\": 64", "\"blocksize\": 18446744073709551615"),
-        ("\"nested_blocksize\": 256", "\"nested_blocksize\": 0"),
-        ("\"shape\": [", "\"shape\": [3, "),
-        ("\"shape\": [", "\"shape\": [18446744073709551615, 2, "),
-        ("\"nested_offset\": ", "\"nested_offset\": NaN, \"x\": "),
-        ("\"quant_type\": \"nf4\"", "\"quant_type\": \"fp4\""),
-        ("\"quant_type\": \"nf4\"", "\"quant_type\": \"nf4\", \"quant_type\": \"nf4\""),
+    let at_state = |error: nibblama::Error, code: ErrorCode, what: &str| {
+        assert_eq!((error.code(), error.file()), (code, Some("f")), "{what}: {error}");
+        assert!(error.tensor_name().is_some_and(|name| name.starts_with(module)), "{what}: {error}");
+    };
+    for (from, to, code) in [
+        ("\"blocksize\": 64", "\"blocksize\": 0", UnsupportedQuantization),
+        ("\"blocksize\": 64", "\"blocksize\": 65", UnsupportedQuantization),
+        ("\"blocksize\": 64", "\"blocksize\": 16", UnsupportedQuantization),
+        ("\"blocksize\": 64", "\"blocksize\": 18446744073709551615", UnsupportedQuantization),
+        ("\"blocksize\": 64", "\"blocksize\": 18446744073709551616", InvalidJson),
+        ("\"blocksize\": 64", "\"blocksize\": -64", InvalidJson),
+        ("\"blocksize\": 64", "\"blocksize\": \"64\"", InvalidJson),
+        // The right shape and the wrong number of scales.
+        ("\"blocksize\": 64", "\"blocksize\": 128", ShapeMismatch),
+        ("\"nested_blocksize\": 256", "\"nested_blocksize\": 0", UnsupportedQuantization),
+        ("\"nested_blocksize\": 256", "\"nested_blocksize\": 255", UnsupportedQuantization),
+        ("\"nested_blocksize\": 256, ", "", InvalidQuantState),
+        ("\"nested_dtype\": \"float32\"", "\"nested_dtype\": \"float16\"", InvalidQuantState),
+        ("\"shape\": [", "\"shape\": [3, ", ShapeMismatch),
+        ("\"shape\": [", "\"shape\": [0, ", InvalidArgument),
+        ("\"shape\": [", "\"shape\": [18446744073709551615, 2, ", ShapeOverflow),
+        ("\"shape\": [", "\"shape\": [-1, ", InvalidJson),
+        ("\"shape\": [", "\"shape\": [[", InvalidJson),
+        ("\"nested_offset\": ", "\"nested_offset\": NaN, \"x\": ", InvalidJson),
+        ("0.37994384765625", "1e300", InvalidQuantState),
+        ("0.37994384765625", "null", InvalidQuantState),
+        ("\"dtype\": \"bfloat16\"", "\"dtype\": \"float64\"", UnsupportedDtype),
+        ("\"dtype\": \"bfloat16\"", "\"dtype\": null", InvalidJson),
+        ("\"quant_type\": \"nf4\"", "\"quant_type\": \"fp4\"", InvalidQuantState),
+        ("\"quant_type\": \"nf4\"", "\"quant_type\": \"\"", InvalidQuantState),
+        ("\"quant_type\": \"nf4\"", "\"quant_type\": \"nf4\", \"quant_type\": \"nf4\"", InvalidJson),
+        ("\"quant_type\": \"nf4\"", "\"quant_type\": \"nf4\", \"unknown\": 1", InvalidJson),
+        ("{", "", InvalidJson),
     ] {
         let json = edit(state, from, to);
-        let error = finish("quant_state", &json, &[json.len()]).expect_err(to);
-        assert!(error.tensor_name().is_some_and(|name| name.starts_with(module)), "{to}: {error}");
-        assert_eq!(error.file(), Some("f"), "{to}: {error}");
+        at_state(finish("quant_state", &json, &[json.len()]).expect_err(to), code, to);
+    }
+    for (json, code) in
+        [(&b""[..], InvalidJson), (b"\xff\xfe{}", InvalidJson), (&[b' '; 65537], InvalidQuantState)]
+    {
+        at_state(finish("quant_state", json, &[json.len()]).unwrap_err(), code, "raw bytes");
+    }
+    // More bytes than the shape of the tensor says.
+    at_state(finish("quant_state", state, &[1]).unwrap_err(), UnsupportedDtype, "shape");
+    // Statistics that are no numbers, or not those of the type.
+    let spoil = |name: &str, value: f32| {
+        let mut bytes = part(name).to_vec();
+        bytes[4..8].copy_from_slice(&value.to_le_bytes());
+        finish(name, &bytes, &[bytes.len() / 4]).unwrap_err()
+    };
+    at_state(spoil(".weight.quant_map", -0.5), InvalidQuantState, "quant_map");
+    at_state(spoil("nested_quant_map", f32::NAN), InvalidQuantState, "nested_quant_map");
+    for scale in [f32::NAN, f32::INFINITY, -1.0] {
+        let mut bytes = part("nested_absmax").to_vec();
+        bytes[..4].copy_from_slice(&scale.to_le_bytes());
+        at_state(
+            finish("nested_absmax", &bytes, &[bytes.len() / 4]).unwrap_err(),
+            InvalidQuantState,
+            "scale",
+        );
+    }
+    for missing in &views {
+        let mut parts = ModuleParts::new(module);
+        views.iter().filter(|view| view.name != missing.name).for_each(|&view| parts.push(view).unwrap());
+        let error = parts.finish().expect_err(missing.name);
+        assert_eq!((error.code(), error.tensor_name()), (MissingTensor, Some(missing.name)), "{error}");
     }
     for name in [".weight.absmax", ".nested_absmax"] {
         let bytes = part(name);
@@ -431,6 +502,7 @@ fn quant_state_attacks() {
         let long = [bytes, &bytes[..size]].concat();
         for wrong in [&long[..], &bytes[..bytes.len() - size]] {
             let error = finish(name, wrong, &[wrong.len() / size]).expect_err(name);
+            assert_eq!(error.code(), ShapeMismatch, "{error}");
             assert!(error.tensor_name().is_some_and(|n| n.ends_with(name)), "{error}");
         }
     }

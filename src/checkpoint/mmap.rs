@@ -29,6 +29,22 @@ impl MappedFile {
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0
     }
+
+    /// Gives the pages of `range` back to the system, which reads them again when they are next used. Where
+    /// the system refuses or has no such call, they stay until it needs the memory.
+    pub(super) fn release(&self, range: std::ops::Range<usize>) {
+        #[cfg(unix)]
+        {
+            let len = self.0.len().min(range.end).saturating_sub(range.start);
+            // SAFETY: the mapping is shared and read-only, so nothing was written that could be lost, and
+            // dropped pages come back with the bytes of the file, which are the same by the condition above.
+            let _ = unsafe {
+                self.0.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, len)
+            };
+        }
+        #[cfg(not(unix))]
+        let _ = range;
+    }
 }
 
 /// Reads a whole file of at most `max` bytes.

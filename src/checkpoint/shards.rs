@@ -281,6 +281,20 @@ impl Checkpoint {
             })
     }
 
+    /// Gives the memory of a tensor that is read no more back to the system; it may be read again, from disk.
+    /// Without this the mapped pages count as the process's until the system takes them. Nothing happens for
+    /// files in memory and for an unknown name.
+    pub fn release(&self, name: &str) {
+        #[cfg(not(target_arch = "wasm32"))]
+        for (header, data) in self.headers.iter().zip(&self.data) {
+            if let (Some(info), Data::Mapped(file)) = (header.get(name), data) {
+                file.release(info.range.start as usize..info.range.end as usize);
+            }
+        }
+        #[cfg(target_arch = "wasm32")]
+        let _ = name;
+    }
+
     /// All tensors, file by file in file order.
     pub fn views(&self) -> impl Iterator<Item = TensorView<'_>> {
         self.headers

@@ -192,6 +192,7 @@ pub fn load(
     for view in checkpoint.views() {
         if loader.wants(view.name) {
             loader.push(view)?;
+            checkpoint.release(view.name);
         }
         bar.inc(view.bytes.len() as u64);
     }

@@ -51,6 +51,7 @@ pub fn run(args: &Quantize, json: bool) -> Outcome {
     let bar = progress(source_bytes, "planning", true, json);
     for view in checkpoint.views() {
         specs.extend(announce(&view, &config, &quantization)?);
+        checkpoint.release(view.name);
         bar.inc(view.bytes.len() as u64);
     }
     bar.finish_and_clear();
@@ -61,6 +62,7 @@ pub fn run(args: &Quantize, json: bool) -> Outcome {
         for (name, _, _, bytes) in convert(&view, &config, &quantization)? {
             writer.write(&name, &bytes)?;
         }
+        checkpoint.release(view.name);
         bar.inc(view.bytes.len() as u64);
     }
     writer.finish()?;

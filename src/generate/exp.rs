@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn close_to_the_library_function() {
-        for i in 0..700_000 {
+        for i in (0..700_000).step_by(if cfg!(miri) { 9973 } else { 1 }) {
             let x = -f64::from(i) * 1e-3;
             let expected = x.exp();
             assert!((exp(x) - expected).abs() <= 2e-15 * expected, "exp({x})");

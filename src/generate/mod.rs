@@ -100,8 +100,8 @@ impl Generation {
                     .found(cache.len())
             })?;
         let fed = cache.len();
-        let mut logits = model.forward(pending, cache, LogitsFor::Last)?.to_vec();
-        let token = match self.sampler.sample(&mut logits, &self.tokens) {
+        model.forward(pending, cache, LogitsFor::Last)?;
+        let token = match self.sampler.sample(model.last_logits_mut(), &self.tokens) {
             Ok(token) => token,
             Err(error) => {
                 cache.truncate(fed);

@@ -196,6 +196,11 @@ impl Llama {
         Ok(&self.buffers.logits[..rows * vocab])
     }
 
+    /// The logits of the last [`LogitsFor::Last`] in place, (vocab_size,), for a sampler that scales them.
+    pub(crate) fn last_logits_mut(&mut self) -> &mut [f32] {
+        &mut self.buffers.logits[..self.config.vocab_size]
+    }
+
     /// The residual stream of `tokens` on their own, as transformers' `output_hidden_states`: the
     /// embedding, then after each layer, the last of them after the final norm; each (tokens, hidden_size).
     ///

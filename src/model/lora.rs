@@ -284,7 +284,7 @@ impl Adapter {
     ///
     /// # Errors
     /// [`ErrorCode::AdapterMismatch`] when the adapter was made for another shape of model or targets
-    /// nothing of it, [`ErrorCode::UnsupportedAdapter`] when it targets something other than a linear
+    /// nothing of it, [`ErrorCode::InvalidAdapter`] for a scaling beyond float32, [`ErrorCode::UnsupportedAdapter`] when it targets something other than a linear
     /// layer, [`ErrorCode::MissingTensor`] and [`ErrorCode::UnexpectedTensor`] when its tensors are not
     /// those of its targets.
     pub(crate) fn bind(mut self, config: &Config) -> Result<Vec<Option<LoraPair>>> {
@@ -321,6 +321,12 @@ impl Adapter {
         let LinearModule { path, in_features: cols, out_features: rows, .. } = module;
         let name = |side: &str| format!("{PREFIX}{path}.{side}.weight");
         let (r, scaling) = (self.rank(path), self.scaling(path) as f32);
+        if !scaling.is_finite() {
+            return Err(Error::new(ErrorCode::InvalidAdapter, "alpha is beyond float32")
+                .in_file(&self.file)
+                .tensor("lora_alpha")
+                .found(format!("a scaling of {} at {path}", self.scaling(path))));
+        }
         let Some(HalfPair { a: Some((a, a_shape)), b: Some((b, b_shape)) }) = self.pairs.remove(path) else {
             return Err(Error::new(
                 ErrorCode::MissingTensor,

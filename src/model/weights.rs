@@ -70,6 +70,7 @@ impl Weights {
         for tensor in checkpoint.views() {
             if loader.wants(tensor.name) {
                 loader.push(tensor)?;
+                checkpoint.release(tensor.name);
             }
         }
         loader.finish()

@@ -41,11 +41,12 @@ impl Floats {
                 .found(other.as_str()));
             }
         };
-        if floats.len() != view.elements() || floats.len() * size != view.bytes.len() {
+        let expected = view.elements().saturating_mul(size);
+        if floats.len() != view.elements() || expected != view.bytes.len() {
             return Err(Error::new(ErrorCode::ByteCountMismatch, "shape and byte count disagree")
                 .in_file(view.file)
                 .tensor(view.name)
-                .expected(view.elements() * size)
+                .expected(expected)
                 .found(view.bytes.len()));
         }
         Ok(floats)

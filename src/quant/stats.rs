@@ -168,6 +168,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "a million weights take hours there")]
     fn gaussian_weights_give_the_known_errors() {
         let x = gaussian(1 << 20, 1);
         let sigma = (x.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / x.len() as f64).sqrt();
