@@ -8,10 +8,16 @@ import headers from "./headers.json" with { type: "json" };
 const www = fileURLToPath(new URL(".", import.meta.url));
 const models = join(www, "..", "models");
 
-/** The folders under `models/` that hold a model: they, and nothing else there, are part of the site. */
+/** The folders under `models/` that are part of the site: each model, each adapter and the held-out text. */
 function modelFolders(): string[] {
-  if (!existsSync(models)) return [];
-  return readdirSync(models).filter((name) => existsSync(join(models, name, "config.json")));
+  const holding = (folder: string, file: string) =>
+    !existsSync(join(models, folder))
+      ? []
+      : readdirSync(join(models, folder))
+          .map((name) => (folder === "" ? name : `${folder}/${name}`))
+          .filter((name) => existsSync(join(models, name, file)));
+  const texts = existsSync(join(models, "eval", "stories.txt")) ? ["eval"] : [];
+  return [...holding("", "config.json"), ...holding("adapters", "adapter_config.json"), ...texts];
 }
 
 /** Serves `models/` in development and copies it into the built site. */
@@ -25,7 +31,7 @@ function embeddedModels(): Plugin {
     configureServer(server) {
       server.middlewares.use("/models", (request, response, next) => {
         const path = normalize(decodeURIComponent((request.url ?? "/").split("?")[0] ?? "/"));
-        const folder = path.split("/")[1] ?? "";
+        const folder = path.split("/").slice(1, -1).join("/");
         const file = join(models, path);
         if (!modelFolders().includes(folder) || !existsSync(file) || !statSync(file).isFile()) return next();
         response.setHeader("Content-Length", statSync(file).size);
@@ -78,6 +84,8 @@ function offline(): Plugin {
 
 // The engine's own browser tests need a page without the site's views; it is built like the site, beside it.
 const harness = process.env["NIBBLAMA_HARNESS"] === "1";
+const harnesses = () =>
+  ["engine", "lab"].map((name) => join(www, `test/${name}/harness.html`)).filter((page) => existsSync(page));
 
 export default defineConfig({
   root: www,
@@ -91,7 +99,7 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     rolldownOptions: harness
-      ? { input: join(www, "test/engine/harness.html") }
+      ? { input: harnesses() }
       : {
           input: { index: join(www, "index.html"), sw: join(www, "app/sw.ts") },
           // The service worker keeps its name, and stands at the root of what it serves.

@@ -5,6 +5,7 @@ pub mod config;
 mod fields;
 pub mod footprint;
 pub mod generation;
+pub mod lens;
 pub mod linear;
 pub mod llama;
 pub mod lora;

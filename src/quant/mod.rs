@@ -29,10 +29,13 @@ pub mod blockwise8;
 pub mod bnb;
 pub mod codebook;
 pub mod config;
+pub mod contest;
 pub mod four_bit;
 pub mod half;
+pub mod heatmap;
 pub mod int8;
 pub mod stats;
+pub mod steps;
 
 pub use codebook::QuantType;
 pub use config::{BitsAndBytesConfig, ComputeDtype, QuantFormat};

@@ -20,6 +20,7 @@ pub struct ErrorStats {
 
 impl ErrorStats {
     /// Compares `restored` with `original`. All errors of nothing are 0. Panics when lengths differ.
+    #[inline(never)]
     pub fn new(original: &[f32], restored: &[f32], bits_per_weight: f64) -> Self {
         assert_eq!(original.len(), restored.len(), "lengths");
         let (mut absolute, mut squared, mut signal, mut max_error) = (0.0, 0.0, 0.0, 0.0f64);
@@ -75,20 +76,52 @@ pub struct Histogram {
 impl Histogram {
     /// Counts `values`; NaN is counted nowhere. Panics unless `low < high` and `bins > 0`.
     pub fn new(values: &[f32], low: f32, high: f32, bins: usize) -> Self {
-        assert!(low < high && bins > 0, "an empty histogram");
-        let mut histogram = Histogram { low, high, counts: vec![0; bins], below: 0, above: 0 };
-        let scale = bins as f64 / (f64::from(high) - f64::from(low));
-        for &v in values {
-            if v < low {
-                histogram.below += 1;
-            } else if v > high {
-                histogram.above += 1;
-            } else if !v.is_nan() {
-                let bin = ((f64::from(v) - f64::from(low)) * scale) as usize;
-                histogram.counts[bin.min(bins - 1)] += 1;
-            }
-        }
+        let mut histogram = Self::empty(low, high, bins);
+        values.iter().for_each(|&v| histogram.push(v));
         histogram
+    }
+
+    /// No values yet. Panics unless `low < high` and `bins > 0`.
+    pub fn empty(low: f32, high: f32, bins: usize) -> Self {
+        assert!(low < high && bins > 0, "an empty histogram");
+        Histogram { low, high, counts: vec![0; bins], below: 0, above: 0 }
+    }
+
+    /// Counts one value, unless it is NaN.
+    #[inline]
+    pub fn push(&mut self, v: f32) {
+        if v < self.low {
+            self.below += 1;
+        } else if v > self.high {
+            self.above += 1;
+        } else if !v.is_nan() {
+            let bins = self.counts.len();
+            let scale = bins as f64 / (f64::from(self.high) - f64::from(self.low));
+            let bin = ((f64::from(v) - f64::from(self.low)) * scale) as usize;
+            self.counts[bin.min(bins - 1)] += 1;
+        }
+    }
+}
+
+/// Location and spread of some values.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Summary {
+    /// Arithmetic mean.
+    pub mean: f64,
+    /// Standard deviation (of all values, not of a sample).
+    pub std: f64,
+    /// Largest magnitude.
+    pub absmax: f32,
+}
+
+impl Summary {
+    /// Of nothing all are 0.
+    #[inline(never)]
+    pub fn new(values: &[f32]) -> Self {
+        let n = values.len().max(1) as f64;
+        let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
+        let squares = values.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>();
+        Summary { mean, std: (squares / n).sqrt(), absmax: super::four_bit::block_absmax(values) }
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;
 
-use super::{Model, to_js};
+use super::{Lab, Model, to_js};
 use crate::checkpoint::{Header, ShardIndex, TensorInfo};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{Config, GenerationConfig, LoadOptions, WeightsLoader};
@@ -178,6 +178,25 @@ impl Loader {
             .finish()
             .and_then(|weights| Model::new(config, generation, weights, options, context))
             .map_err(to_js)
+    }
+
+    /// The headers' tensors for looking at one by one, after the checks of [`Loader::begin`]. The loader is used
+    /// up.
+    ///
+    /// # Errors
+    /// As [`Loader::begin`].
+    pub fn lab(self) -> Result<Lab, JsValue> {
+        let Loader { config, options, index, headers, .. } = self;
+        let check = || -> Result<()> {
+            if let Some(index) = &index {
+                index.check(&headers)?;
+            }
+            let infos =
+                headers.iter().flat_map(|header| header.tensors().iter().map(|info| (header.file(), info)));
+            WeightsLoader::new(&config, infos, &options).map(|_| ())
+        };
+        check().map_err(to_js)?;
+        Ok(Lab::new(config, headers))
     }
 
     /// What is known before any weight is there, as JSON.

@@ -8,6 +8,7 @@ mod parity;
 mod quantized;
 mod session;
 mod stored;
+mod views;
 
 use wasm_bindgen::prelude::*;
 
@@ -19,6 +20,7 @@ pub use error::to_js;
 pub use loader::Loader;
 pub use model::Model;
 pub use quantized::Quantized;
+pub use views::{Lab, Lens};
 
 /// Panics are printed with their place, and kept for the page to tell: a trap by itself says only "unreachable".
 #[wasm_bindgen(start)]

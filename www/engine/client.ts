@@ -196,6 +196,13 @@ function model(connection: Connection, facts: ModelFacts, variant: VariantInfo):
       connection.call("detokenize", { ids: [...ids], skipSpecialTokens }),
     logits: async (prompt, { all = false, arithmetic = null, signal } = {}) =>
       connection.call("logits", { prompt: postedPrompt(prompt), all, arithmetic }, { signal }),
+    perplexity: async (text, { onProgress, context, signal } = {}) =>
+      connection.call("perplexity", { text, context: context ?? null }, {
+        signal,
+        onReport: (report) => {
+          if (report.kind === "prefill") onProgress?.(report.done, report.total);
+        },
+      }),
     setArithmetic: async (arithmetic) => void (await connection.call("setArithmetic", { arithmetic })),
     memory: () => connection.call("memory", null),
     layers: () => connection.call("layers", null),
@@ -280,7 +287,7 @@ export function quantizationConfig(quantization: Quantization): BitsAndBytesConf
   return { load_in_4bit: true, bnb_4bit_quant_type: type, bnb_4bit_use_double_quant: doubled === "dq" };
 }
 
-function postedSource(source: ModelSource): PostedSource {
+export function postedSource(source: ModelSource): PostedSource {
   if (typeof source === "string" || source instanceof URL) {
     return { kind: "url", url: folderUrl(source), files: null };
   }

@@ -22,6 +22,8 @@ import type {
   MemoryLedger,
   ModelFacts,
   ModelSource,
+  Perplexity,
+  PerplexityOptions,
   Prompt,
   StoredTensor,
   TensorSummary,
@@ -31,6 +33,8 @@ import type {
 } from "./types";
 
 export * from "./types";
+export * from "./lab-types";
+export { openLab, quantizeWeight } from "./lab";
 export { NibblamaError, type ErrorCode, type ErrorDetails } from "./errors";
 export { footprint, loadModel } from "./client";
 
@@ -65,6 +69,12 @@ export interface Model {
 
   /** Logits after the prompt, or after each of its tokens, from an empty kv cache. */
   logits(prompt: Prompt, options?: LogitsOptions): Promise<Logits>;
+
+  /**
+   * Perplexity of a text, in exact arithmetic, with the adapter in use. Lines of `<|endoftext|>` separate stories,
+   * each scored by itself after the model's start token.
+   */
+  perplexity(text: string, options?: PerplexityOptions): Promise<Perplexity>;
 
   /** How `generate` computes from its next token on; rejects with `"invalid-argument"` beside an emulated dtype. */
   setArithmetic(arithmetic: Arithmetic): Promise<void>;

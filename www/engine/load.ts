@@ -31,7 +31,7 @@ export interface Loaded {
   arithmetic: Arithmetic | null;
 }
 
-interface WeightFile {
+export interface WeightFile {
   name: string;
   tensors: [name: string, start: number, end: number][];
   headerLength: number;
@@ -137,7 +137,7 @@ function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0);
 }
 
-async function needed(source: Source, name: string, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
+export async function needed(source: Source, name: string, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = await source.bytes(name, signal);
   if (bytes === null) throw missing(source, name);
   return bytes;
@@ -151,14 +151,14 @@ function missing(source: Source, name: string): NibblamaError {
   });
 }
 
-async function needReader(source: Source, name: string, signal: AbortSignal): Promise<ByteReader> {
+export async function needReader(source: Source, name: string, signal: AbortSignal): Promise<ByteReader> {
   const reader = await source.open(name, signal);
   if (reader === null) throw missing(source, name);
   return reader;
 }
 
 /** The names of the weight files; the first comes opened where finding out took that. */
-async function weightFiles(
+export async function weightFiles(
   source: Source,
   loader: WasmLoader,
   signal: AbortSignal,
@@ -175,7 +175,7 @@ async function weightFiles(
   return { names: shards };
 }
 
-async function readHeader(glue: Glue, loader: WasmLoader, reader: ByteReader): Promise<WeightFile> {
+export async function readHeader(glue: Glue, loader: WasmLoader, reader: ByteReader): Promise<WeightFile> {
   const { name } = reader;
   const start = await reader.read(Math.min(8, reader.length ?? 8));
   // Without a length from the server the header's own word is taken; the end of the stream must then confirm it.

@@ -12,6 +12,7 @@ import type {
   Logits,
   MemoryLedger,
   ModelFacts,
+  Perplexity,
   StoredTensor,
   TensorSummary,
   TokenizedPrompt,
@@ -69,6 +70,7 @@ export interface Calls {
   tokenize: { request: { prompt: PostedPrompt; addSpecialTokens: boolean }; result: TokenizedPrompt };
   detokenize: { request: { ids: readonly number[]; skipSpecialTokens: boolean }; result: string };
   logits: { request: { prompt: PostedPrompt; all: boolean; arithmetic: Arithmetic | null }; result: Logits };
+  perplexity: { request: { text: string; context: number | null }; result: Perplexity };
   setArithmetic: { request: { arithmetic: Arithmetic }; result: null };
   memory: { request: null; result: MemoryLedger };
   layers: { request: null; result: string };
@@ -96,6 +98,7 @@ export interface PostedError extends ErrorDetails {
 /** What a call reports before it ends. */
 export type Report =
   | { kind: "progress"; progress: LoadProgress }
+  /** Tokens of a prompt, or of a text to be scored. */
   | { kind: "prefill"; done: number; total: number }
   | { kind: "tokens"; tokens: GeneratedToken[] };
 

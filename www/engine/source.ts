@@ -80,6 +80,8 @@ export interface Source {
   open(name: string, signal: AbortSignal): Promise<ByteReader | null>;
   /** A small file as a whole, or null. */
   bytes(name: string, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer> | null>;
+  /** The file itself, where it was dropped or picked. */
+  file?(name: string): File | undefined;
   /** The names of all files where they are known. */
   readonly names: readonly string[] | null;
 }
@@ -153,6 +155,10 @@ class FileSource implements Source {
     for (const file of [...files].sort((a, b) => depth(b) - depth(a))) byName.set(file.name, file);
     this.#files = byName;
     this.names = [...byName.keys()];
+  }
+
+  file(name: string): File | undefined {
+    return this.#files.get(name);
   }
 
   async open(name: string): Promise<ByteReader | null> {

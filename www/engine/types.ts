@@ -200,6 +200,25 @@ export interface Logits {
   shape: [number, number];
 }
 
+export interface PerplexityOptions {
+  /** Tokens of the text that are scored, of all. */
+  onProgress?: (done: number, total: number) => void;
+  /** Widest window in tokens; by default the kv cache's. Longer texts are scored in windows that overlap by half. */
+  context?: number;
+  signal?: AbortSignal;
+}
+
+/** How well a model predicts a text; equal to `nibblama eval --json`. */
+export interface Perplexity {
+  perplexity: number;
+  /** Mean negative log-likelihood, nats a token. */
+  nll: number;
+  /** Scored. */
+  tokens: number;
+  stories: number;
+  context: number;
+}
+
 /** What a loaded model holds, in bytes; equal to `nibblama inspect --json` for what both count. */
 export interface MemoryLedger {
   packed_codes: number;

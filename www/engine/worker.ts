@@ -1,12 +1,14 @@
 /** The worker's side: owns the WebAssembly module and the model, and answers the calls of protocol.ts. */
 
-import { NibblamaError, type ErrorCode } from "./errors";
+import { NibblamaError } from "./errors";
 import { toFootprint } from "./footprint";
 import { load, type Engine, type Glue, type Loaded, type Task } from "./load";
-import type { CallName, Calls, PostedError, PostedPrompt, Report, ToPage, ToWorker } from "./protocol";
+import type { CallName, Calls, PostedPrompt, Report, ToPage, ToWorker } from "./protocol";
 import type { Arithmetic, FinishReason, MemoryLedger, StoredTensor, TensorSummary, VariantInfo, VariantName } from "./types";
 import { openSource } from "./source";
+import { perplexity } from "./perplexity";
 import { VARIANTS } from "./variants";
+import { isTrap, posted, trapReason } from "./worker-errors";
 
 interface Port {
   postMessage(message: ToPage, transfer?: Transferable[]): void;
@@ -72,6 +74,8 @@ const handlers: Handlers = {
       await read(ids, task, () => chosen, () => undefined);
       return { data: model.logits() as Float32Array<ArrayBuffer>, shape: [1, vocabulary] as [number, number] };
     }),
+  perplexity: (request, task, report) =>
+    inTurn(task, () => perplexity(current(), request, task, (done, total) => report({ kind: "prefill", done, total }))),
   setArithmetic: ({ arithmetic }) => {
     const loaded = current();
     loaded.model.setArithmetic(arithmetic);
@@ -233,33 +237,6 @@ function task(signal: AbortSignal): Task {
       if (signal.aborted) throw new NibblamaError("aborted", "the caller asked to stop");
     },
   };
-}
-
-/** After a trap the module's state is unknown; nothing of it may be used again. */
-function isTrap(error: unknown): boolean {
-  return error instanceof WebAssembly.RuntimeError || error instanceof RangeError;
-}
-
-function trapReason(error: unknown): string {
-  const panic: unknown = (globalThis as { nibblamaPanic?: unknown }).nibblamaPanic;
-  const detail = typeof panic === "string" ? panic : error instanceof Error ? error.message : String(error);
-  return `the engine stopped unexpectedly: ${detail}`;
-}
-
-function posted(error: unknown): PostedError {
-  if (error instanceof Error && "code" in error && "reason" in error) {
-    const { code, reason, file, tensor, expected, found } = error as Error & PostedError;
-    return {
-      code,
-      reason,
-      ...(file === undefined ? {} : { file }),
-      ...(tensor === undefined ? {} : { tensor }),
-      ...(expected === undefined ? {} : { expected }),
-      ...(found === undefined ? {} : { found }),
-    };
-  }
-  const code: ErrorCode = "crashed";
-  return { code, reason: error instanceof Error ? error.message : String(error) };
 }
 
 async function handle<Name extends CallName>(id: number, name: Name, request: Calls[Name]["request"]): Promise<void> {
