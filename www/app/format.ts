@@ -1,4 +1,9 @@
-/** Numbers in words: decimal units, as model cards and `ls` of disks use them. */
+/**
+ * Numbers in words: decimal units, as model cards and `ls` of disks use them. A number and its unit stay on one
+ * line.
+ */
+
+const SPACE = "\u00a0";
 
 const UNITS = [
   [1e9, "GB"],
@@ -10,9 +15,9 @@ const UNITS = [
 export function bytes(value: number, digits = 3): string {
   const [size, unit] = UNITS.find(([size]) => value >= size) ?? [1, "B"];
   const scaled = value / size;
-  if (size === 1) return `${Math.round(scaled)} B`;
+  if (size === 1) return `${Math.round(scaled)}${SPACE}B`;
   const decimals = Math.max(0, digits - Math.floor(Math.log10(scaled)) - 1);
-  return `${scaled.toFixed(decimals)} ${unit}`;
+  return `${scaled.toFixed(decimals)}${SPACE}${unit}`;
 }
 
 export function count(value: number): string {
@@ -21,7 +26,7 @@ export function count(value: number): string {
 
 /** A share of 1 as "5.4 %". */
 export function percent(share: number, decimals = 1): string {
-  return `${(share * 100).toFixed(decimals)} %`;
+  return `${(share * 100).toFixed(decimals)}${SPACE}%`;
 }
 
 /** "+0.1234", with a true minus sign. */
@@ -37,4 +42,13 @@ export function plain(value: number, decimals = 4): string {
 export function small(value: number): string {
   if (value === 0) return "0";
   return Math.abs(value) >= 1e-3 ? value.toPrecision(3) : value.toExponential(2);
+}
+
+/** A 4-bit code as its bits, the highest first. */
+export const bits = (code: number): string => code.toString(2).padStart(4, "0");
+
+/** A number with the Korean particle for "to": 으로 after a sound that closes the syllable, other than ㄹ. */
+export function ro(number: string): string {
+  // 영, 삼 and 육 close; 일, 칠 and 팔 end in ㄹ, and the other digits are open.
+  return `${number}${/[036]\D*$/.test(number) ? "으로" : "로"}`;
 }

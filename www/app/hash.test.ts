@@ -27,7 +27,7 @@ describe("hash", () => {
         double_quant: pick(["on", "off"]),
         compute_dtype: pick(["bfloat16", "float32", "float16"]),
         size_of: pick(["Llama 3.1 8B", "this"]),
-        x: Math.round((random() * 2 - 1) * 1e4) / 1e4,
+        x: pick(["", "0.25", "-1", "-0.123456"]),
         step: Math.floor(random() * 5),
         outlier: Math.round(random() * 640) / 10,
         layer: pick(["error", "weight", "code"]),

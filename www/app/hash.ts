@@ -43,7 +43,7 @@ export const FIELDS = {
 
   // What is looked at: the chosen weight's place in the flattened tensor also says which block is meant.
   tensor: text("", 300),
-  weight: integer(0, 0, 2 ** 40),
+  weight: integer(98331, 0, 2 ** 40),
 
   // How it is quantized, by the names of `BitsAndBytesConfig`. The defaults are the lesson's, not the library's.
   quant_type: oneOf("nf4", "fp4"),
@@ -53,7 +53,8 @@ export const FIELDS = {
 
   // What single views keep.
   size_of: text("Llama 3.1 8B", 60),
-  x: decimal(0.3, -1, 1),
+  /** A value tried in place of the chosen weight, divided by absmax; empty for the weight itself. */
+  x: { default: "", parse: (value) => (value === "" || /^-?[01](\.\d{1,6})?$/.test(value) && Math.abs(Number(value)) <= 1 ? value : undefined) } as Field<string>,
   step: integer(4, 0, 4),
   outlier: decimal(0, 0, 64),
   layer: oneOf("error", "weight", "code"),

@@ -12,7 +12,7 @@ export function register(): void {
   // Storage that is forbidden, or a page that is not served securely: it works all the same, online.
   registered = navigator.serviceWorker.register("./sw.js", { scope: "./" }).catch(() => null);
   void registered.then((registration) => {
-    if (registration === null) return;
+    if (registration == null) return;
     const look = () => {
       // Without a controller this is the first version, which replaces nothing.
       if (registration.waiting !== null && navigator.serviceWorker.controller !== null) waiting.value = registration.waiting;
@@ -35,7 +35,7 @@ export async function keep(urls: readonly string[], metered: boolean): Promise<v
   const fresh = urls.filter((url) => !asked.has(url));
   if (metered || fresh.length === 0) return;
   for (const url of fresh) asked.add(url);
-  if ((await registered) === null) return;
+  if ((await registered) == null) return;
   const registration = await navigator.serviceWorker.ready;
   registration.active?.postMessage({ type: "keep", urls: fresh });
 }

@@ -179,8 +179,8 @@ export function Page(): JSX.Element {
   if (alone.value !== null) return <Alone dragging={dragging.value} />;
   return (
     <>
-      <a class="skip" href="#story">
-        {t.skip}
+      <a class="skip" href={state.mode.value === "lab" ? "#headline" : "#story"}>
+        {state.mode.value === "lab" ? t.skipLab : t.skip}
       </a>
       <TopBar />
       {state.mode.value === "lab" ? (

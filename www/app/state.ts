@@ -71,9 +71,6 @@ export function keepHashAndDocument(): void {
   });
 }
 
-/** Which block of the tensor the chosen weight lies in. */
-export const block: ReadonlySignal<number> = computed(() => Math.floor(state.weight.value / state.blocksize.value));
-
 /** Parts of a view that an embedding page does not want. */
 export const HIDEABLE = ["title", "text", "takeaway", "controls", "tools"] as const;
 export type Hideable = (typeof HIDEABLE)[number];

@@ -5,6 +5,7 @@ import type { Strings } from "./strings";
 export const ko: Strings = {
   title: "Nibblama: 이 탭에서 도는 4비트 Llama",
   skip: "이야기로 건너뛰기",
+  skipLab: "보기로 건너뛰기",
   language: "언어",
   theme: { label: "색상", auto: "자동", light: "밝게", dark: "어둡게" },
   help: "단축키와 설정",
@@ -106,6 +107,7 @@ export const ko: Strings = {
     savePng: (title) => `“${title}” 그림을 PNG로 저장`,
     saveCsv: (title) => `“${title}” 수치를 CSV로 저장`,
     explain: "자세히",
+    more: (shown, all) => `${all}행 중 처음 ${shown}행입니다. CSV에는 모두 들어 있습니다.`,
   },
   question: { predict: "먼저 예측하고 확인하기", right: "맞습니다.", wrong: "아닙니다." },
   update: {

@@ -7,6 +7,7 @@
 export const en = {
   title: "Nibblama: a Llama in 4 bits, in this tab",
   skip: "Skip to the story",
+  skipLab: "Skip to the views",
   language: "Language",
   theme: { label: "Colours", auto: "Auto", light: "Light", dark: "Dark" },
   help: "Keys and settings",
@@ -111,6 +112,7 @@ export const en = {
     savePng: (title: string) => `Save “${title}” as PNG`,
     saveCsv: (title: string) => `Save the numbers of “${title}” as CSV`,
     explain: "Explain",
+    more: (shown: number, all: number) => `The first ${shown} of ${all} rows; the CSV has all of them.`,
   },
   question: { predict: "Predict, then see", right: "Right.", wrong: "Not quite." },
   update: {

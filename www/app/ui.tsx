@@ -1,7 +1,7 @@
 /** Small parts that every view uses. */
 
 import type { ComponentChildren, JSX } from "preact";
-import { useEffect, useId, useRef } from "preact/hooks";
+import { useEffect, useId, useRef, useState } from "preact/hooks";
 import type { Signal } from "@preact/signals";
 
 export function Mark(): JSX.Element {
@@ -27,6 +27,7 @@ export function Slider(props: {
   max: number;
   step: number;
   shown: string;
+  disabled?: boolean;
   onInput: (value: number) => void;
 }): JSX.Element {
   const id = useId();
@@ -43,10 +44,54 @@ export function Slider(props: {
         max={props.max}
         step={props.step}
         value={props.value}
+        disabled={props.disabled}
         aria-valuetext={props.shown}
         onInput={(event) => props.onInput(event.currentTarget.valueAsNumber)}
       />
     </div>
+  );
+}
+
+/** A number that is typed or stepped; what is being typed stays as typed until the field is left. */
+export function NumberField(props: {
+  label: string;
+  /** Beside the label, such as what it is counted in. */
+  note?: string;
+  value: number;
+  min: number;
+  max: number;
+  step?: number;
+  disabled?: boolean;
+  /** For tests and styles. */
+  name: string;
+  onValue: (value: number) => void;
+}): JSX.Element {
+  const [draft, setDraft] = useState<string | null>(null);
+  const { min, max, step } = props;
+  return (
+    <label class="field">
+      <span class="label">
+        {props.label}
+        {props.note === undefined ? null : <span class="num">{props.note}</span>}
+      </span>
+      <input
+        type="number"
+        min={min}
+        max={max}
+        step={step ?? 1}
+        disabled={props.disabled}
+        value={draft ?? props.value}
+        data-choice={props.name}
+        onInput={(event) => {
+          setDraft(event.currentTarget.value);
+          const value = event.currentTarget.valueAsNumber;
+          if (!Number.isFinite(value)) return;
+          const inside = Math.min(max, Math.max(min, value));
+          props.onValue(step === undefined ? Math.round(inside) : inside);
+        }}
+        onBlur={() => setDraft(null)}
+      />
+    </label>
   );
 }
 

@@ -3,13 +3,14 @@
 import type { JSX } from "preact";
 import { state } from "../app/state";
 import { Check } from "../app/ui";
-import { Blocksize, ComputeDtype, DoubleQuant, QuantType, words } from "./controls";
+import { Blocksize, Choice, ComputeDtype, DoubleQuant, QuantType, words } from "./controls";
 
 export default function Bench(): JSX.Element {
   const t = words.value;
   return (
     <>
       <h2>{t.heading}</h2>
+      <Choice />
       <QuantType />
       <Blocksize />
       <DoubleQuant />

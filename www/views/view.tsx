@@ -18,6 +18,9 @@ export interface Table {
   rows: readonly (readonly Cell[])[];
 }
 
+/** Rows that the page shows of a table; its CSV has all. */
+const MOST_ROWS = 256;
+
 interface ViewProps {
   id: ViewId;
   /** What this is about, in two or three sentences. */
@@ -27,6 +30,8 @@ interface ViewProps {
   /** What the figure shows, with its unit. */
   caption?: string;
   controls?: ComponentChildren;
+  /** False where the figure is no picture: it has no PNG then. */
+  chart?: boolean;
   /** The longer explanation, opened beside the figure. */
   explain?: ComponentChildren;
   /** Questions that are asked before the answer shows. */
@@ -89,7 +94,7 @@ function Tools(props: ViewProps & { figure: { current: HTMLElement | null } }): 
         >
           {open ? t.hideTable : t.table}
         </button>
-        <button
+        {props.chart === false ? null : <button
           type="button"
           class="quiet"
           data-tool="png"
@@ -101,7 +106,7 @@ function Tools(props: ViewProps & { figure: { current: HTMLElement | null } }): 
           }}
         >
           PNG
-        </button>
+        </button>}
         <button
           type="button"
           class="quiet"
@@ -138,7 +143,7 @@ function DataTable({ table, open }: { table: Table; open: boolean }): JSX.Elemen
             </tr>
           </thead>
           <tbody>
-            {table.rows.map((row, i) => (
+            {table.rows.slice(0, MOST_ROWS).map((row, i) => (
               <tr key={i}>
                 {row.map((cell, j) => {
                   const number = typeof cell === "number";
@@ -151,6 +156,13 @@ function DataTable({ table, open }: { table: Table; open: boolean }): JSX.Elemen
               </tr>
             ))}
           </tbody>
+          {table.rows.length <= MOST_ROWS ? null : (
+            <tfoot>
+              <tr>
+                <td colSpan={table.columns.length}>{words.value.tools.more(MOST_ROWS, table.rows.length)}</td>
+              </tr>
+            </tfoot>
+          )}
         </table>
       ) : null}
     </div>

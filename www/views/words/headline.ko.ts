@@ -3,7 +3,7 @@ import type { Words } from "./headline.en";
 export const ko: Words = {
   text: "4비트는 반 바이트이니 가중치마다 반 바이트면 될 것 같습니다. 실제로는 더 듭니다. 선형 레이어(linear layer)만 4비트가 되고, 가중치 블록(block)마다 코드 옆에 스케일(scale)이 하나씩 붙기 때문입니다.",
   takeaway: (name, real, naive, over, kept) =>
-    `${name}는 ${naive}가 아니라 ${real}입니다. ${over} 더 큰 까닭은 주로 ${kept} 16비트로 남기 때문입니다.`,
+    `${name}: ${naive}가 아니라 ${real}입니다. ${over} 더 큰 까닭은 주로 ${kept} 16비트로 남기 때문입니다.`,
   kept: { all: "임베딩(embedding), lm_head, norm이", tied: "임베딩(embedding)과 norm이" },
   caption: (name) => `4비트 ${name}: 바이트, 부분마다 이어 그림`,
   model: "모델",

@@ -1,0 +1,189 @@
+// Measures the built page in the system's Chromium against its goals, and prints a table.
+//   node scripts/measure-page.mjs [--runs 3] [--json FILE]
+// Sizes are gzipped bytes of dist/. Times are medians; "mobile" is 4x slower CPU, 150 ms round trips and 1.6 Mbit/s,
+// as Lighthouse's mobile profile. What else runs on the machine counts against the page.
+
+import { spawn } from "node:child_process";
+import { existsSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { gzipSync } from "node:zlib";
+import { chromium } from "@playwright/test";
+
+const { values: options } = parseArgs({ options: { runs: { type: "string", default: "3" }, json: { type: "string" } } });
+const runs = Number(options.runs);
+const www = fileURLToPath(new URL("..", import.meta.url));
+const dist = join(www, "dist");
+const port = 4188;
+const home = `http://127.0.0.1:${port}/`;
+
+const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
+const percentile = (values, share) => [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))];
+const kb = (bytes) => `${(bytes / 1000).toFixed(1)} kB`;
+const ms = (value) => `${value.toFixed(0)} ms`;
+
+const rows = [];
+const row = (what, goal, measured, holds) => rows.push({ what, goal, measured, holds });
+
+function sizes() {
+  const files = readdirSync(join(dist, "assets"));
+  const gzipped = (path) => gzipSync(readFileSync(path), { level: 9 }).length;
+  const size = Object.fromEntries(files.map((name) => [name, gzipped(join(dist, "assets", name))]));
+  const text = (name) => readFileSync(join(dist, "assets", name), "utf8");
+  // What index.html names, and what those files import at once.
+  const first = new Set();
+  const visit = (name) => {
+    if (first.has(name)) return;
+    first.add(name);
+    for (const [, other] of text(name).matchAll(/(?:from|import)\s*["'`]\.\/([^"'`]+\.js)["'`]/g)) visit(other);
+  };
+  const html = readFileSync(join(dist, "index.html"), "utf8");
+  for (const [, name] of html.matchAll(/"\.\/assets\/([^"]+\.js)"/g)) visit(name);
+  const js = files.filter((name) => name.endsWith(".js"));
+  const sum = (names) => names.reduce((total, name) => total + size[name], 0);
+  const glue = js.filter((name) => /^nibblama-/.test(name));
+  const workers = js.filter((name) => /worker/.test(name));
+  const page = sum([...first]);
+  const engine = sum(workers.filter((name) => !/^lab/.test(name))) + (glue.length > 0 ? size[glue[0]] : 0);
+  row("initial JS: the page", "60 kB", kb(page), page <= 60_000);
+  row("initial JS with the engine's worker", "60 kB", kb(page + engine), page + engine <= 60_000);
+  const korean = js.filter((name) => /\.ko-/.test(name));
+  const visited = sum(js) - sum(glue.slice(1)) - sum(korean) + gzipped(join(dist, "sw.js"));
+  row("all JS that one English visit can load", "100 kB", kb(visited), visited <= 100_000);
+  row("all JS in the site, both languages, all builds", "100 kB", kb(sum(js) + gzipped(join(dist, "sw.js"))), sum(js) <= 100_000);
+  const wasm = Math.max(...files.filter((name) => name.endsWith(".wasm")).map((name) => size[name]));
+  row("largest .wasm", "150 kB", kb(wasm), wasm <= 150_000);
+}
+
+async function slow(page) {
+  const session = await page.context().newCDPSession(page);
+  await session.send("Network.enable");
+  await session.send("Network.emulateNetworkConditions", {
+    offline: false, latency: 150, downloadThroughput: (1.6e6 / 8) * 0.9, uploadThroughput: (750e3 / 8) * 0.9,
+  });
+  await session.send("Emulation.setCPUThrottlingRate", { rate: 4 });
+}
+
+async function firstScreen(browser) {
+  const seen = [];
+  for (let run = 0; run < runs; run++) {
+    const context = await browser.newContext({ viewport: { width: 412, height: 823 }, serviceWorkers: "block" });
+    const page = await context.newPage();
+    await page.addInitScript(() => {
+      window.measured = { tasks: [], shift: 0 };
+      new PerformanceObserver((list) => window.measured.tasks.push(...list.getEntries().map((entry) => entry.duration))).observe({ type: "longtask", buffered: true });
+      new PerformanceObserver((list) => list.getEntries().forEach((entry) => (window.measured.shift += entry.hadRecentInput ? 0 : entry.value))).observe({ type: "layout-shift", buffered: true });
+    });
+    await slow(page);
+    await page.goto(home, { waitUntil: "load" });
+    await page.waitForTimeout(6000);
+    seen.push(
+      await page.evaluate(() => ({
+        fcp: performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? Infinity,
+        blocking: window.measured.tasks.reduce((sum, task) => sum + Math.max(0, task - 50), 0),
+        shift: window.measured.shift,
+      })),
+    );
+    await context.close();
+  }
+  const fcp = median(seen.map((one) => one.fcp));
+  const blocking = median(seen.map((one) => one.blocking));
+  const shift = median(seen.map((one) => one.shift));
+  row("first contentful paint, mobile", "1500 ms", ms(fcp), fcp <= 1500);
+  row("blocking time of the first 6 s, mobile", "150 ms", ms(blocking), blocking <= 150);
+  row("layout shift, mobile", "0.1", shift.toFixed(3), shift <= 0.1);
+}
+
+/** From an input's event to the frame in which its answer is painted; all of it inside the page. */
+const toPaint = (page, act, changed, times) =>
+  page.evaluate(
+    async ([acting, reading, n]) => {
+      const run = new Function("i", `return (${acting})(i)`);
+      const read = new Function(`return (${reading})()`);
+      const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
+      const took = [];
+      for (let i = 0; i < n; i++) {
+        const before = read();
+        const began = performance.now();
+        run(i);
+        for (let frames = 0; frames < 600 && read() === before; frames++) await frame();
+        took.push(performance.now() - began);
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+      return took;
+    },
+    [act.toString(), changed.toString(), times],
+  );
+
+async function interaction(browser) {
+  const page = await browser.newPage({ viewport: { width: 1440, height: 900 }, serviceWorkers: "block" });
+  await page.addInitScript(() => {
+    window.tasks = [];
+    new PerformanceObserver((list) => window.tasks.push(...list.getEntries().map((entry) => entry.duration))).observe({ type: "longtask", buffered: true });
+  });
+  await page.goto(`${home}?block#1&embed=1&view=block`);
+  await page.locator("#block .takeaway[data-ready=true]").waitFor();
+  await page.waitForTimeout(500);
+  const block = await toPaint(
+    page,
+    (i) => {
+      const input = document.querySelector("#block [data-choice=block]");
+      input.value = String(100 + i);
+      input.dispatchEvent(new Event("input", { bubbles: true }));
+    },
+    () => document.querySelector("#block .step-note").textContent + document.querySelector("#block .takeaway").textContent,
+    40,
+  );
+  // A worker's answer and a frame of 16.7 ms are in it.
+  row("control to paint, one block, p95", "16 ms", ms(percentile(block, 0.95)), percentile(block, 0.95) <= 16);
+
+  await page.goto(`${home}?map#1&embed=1&view=map&tensor=model.embed_tokens.weight`);
+  await page.locator("#map .takeaway[data-ready=true]").waitFor();
+  await page.waitForTimeout(500);
+  const map = await toPaint(
+    page,
+    (i) => document.querySelectorAll("#map .view-controls input[type=radio]")[[1, 0][i % 2]].click(),
+    () => document.querySelector("#map .takeaway").textContent,
+    20,
+  );
+  row("control to paint, a map of 1.6 million weights, p95", "50 ms", ms(percentile(map, 0.95)), percentile(map, 0.95) <= 50);
+  await page.close();
+
+  const story = await browser.newPage({ viewport: { width: 1440, height: 900 }, serviceWorkers: "block" });
+  await story.addInitScript(() => {
+    window.tasks = [];
+    new PerformanceObserver((list) => window.tasks.push(...list.getEntries().map((entry) => entry.duration))).observe({ type: "longtask", buffered: true });
+  });
+  await story.goto(home);
+  const ended = () => document.querySelector(".ending [role=status]")?.textContent !== "";
+  await story.waitForFunction(ended, undefined, { timeout: 120_000 });
+  const longest = async () => Math.max(0, ...(await story.evaluate(() => window.tasks.splice(0))));
+  await longest();
+  await story.getByRole("button", { name: "Write" }).click();
+  await story.waitForTimeout(300);
+  await story.waitForFunction(ended, undefined, { timeout: 120_000 });
+  const writing = await longest();
+  row("longest main-thread task while generating", "50 ms", writing === 0 ? "under 50 ms" : ms(writing), writing <= 50);
+  await story.getByRole("button", { name: "Quantize it here" }).click();
+  await story.waitForFunction(() => document.querySelectorAll(".before-after dd").length === 2, undefined, { timeout: 120_000 });
+  const quantizing = await longest();
+  row("longest main-thread task while quantizing", "50 ms", quantizing === 0 ? "under 50 ms" : ms(quantizing), quantizing <= 50);
+  await story.close();
+}
+
+const server = spawn("node", ["server.mjs", "--root", "dist", "--port", String(port)], { cwd: www, stdio: ["ignore", "pipe", "inherit"] });
+await new Promise((resolve) => server.stdout.once("data", resolve));
+const executablePath = process.env.CHROME ?? ["/usr/bin/chromium", "/usr/bin/google-chrome"].find(existsSync);
+const browser = await chromium.launch({ ...(executablePath === undefined ? {} : { executablePath }), args: ["--no-sandbox", "--disable-quic"] });
+try {
+  sizes();
+  await firstScreen(browser);
+  await interaction(browser);
+} finally {
+  await browser.close();
+  server.kill();
+}
+console.log("| | goal | measured | |\n| --- | ---: | ---: | --- |");
+for (const { what, goal, measured, holds } of rows) console.log(`| ${what} | ${goal} | ${measured} | ${holds ? "holds" : "falls short"} |`);
+if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(rows, null, 2)}\n`);

@@ -1,0 +1,202 @@
+/** View 4: blocksize from 32 to 4096, error against bits. */
+
+import type { JSX } from "preact";
+import type { LabSweepPoint } from "../engine/lab-types";
+import { count, percent, small } from "../app/format";
+import { settings, short, tensor, useAnswer } from "../app/lab";
+import { state } from "../app/state";
+import { axisBottom, axisLeft, dot } from "../draw/axes";
+import { Canvas, type Drawing, type Point } from "../draw/canvas";
+import { linear, log, type Scale } from "../draw/scale";
+import { Blocksize as BlocksizeControl, BLOCKSIZES, Choice, DoubleQuant, LabNotice, QuantType } from "./controls";
+import { Question } from "./question";
+import { View, type Table } from "./view";
+import { viewWords } from "./words";
+import { en } from "./words/blocksize.en";
+
+const words = viewWords(en, () => import("./words/blocksize.ko"));
+
+interface Sweeps {
+  single: LabSweepPoint[];
+  double: LabSweepPoint[];
+}
+
+export default function Blocksize(): JSX.Element {
+  const t = words.value;
+  const { quant_type } = settings.value;
+  const answer = useAnswer<Sweeps | null>(
+    async (lab, subject) => {
+      if (!subject.original) return null;
+      const [single, double] = await Promise.all([
+        lab.blocksizeSweep(subject.name, { quant_type, double_quant: false }),
+        lab.blocksizeSweep(subject.name, { quant_type, double_quant: true }),
+      ]);
+      return { single, double };
+    },
+    [quant_type],
+  );
+  const sweeps = answer.value;
+  const on = state.double_quant.value === "on" ? "double" : "single";
+  const place = BLOCKSIZES.indexOf(state.blocksize.value);
+  const here = sweeps?.[on].find(({ blocksize }) => blocksize === state.blocksize.value);
+  return (
+    <View
+      id="blocksize"
+      text={<p>{t.text}</p>}
+      takeaway={sweeps === null ? null : sentence(sweeps[on])}
+      caption={t.caption(quant_type.toUpperCase(), short(tensor.value?.name ?? ""))}
+      controls={
+        <>
+          <div class="choice">
+            <BlocksizeControl />
+            <DoubleQuant />
+          </div>
+          <QuantType />
+          <Choice blocks={false} weights={false} />
+        </>
+      }
+      explain={t.explain.map((paragraph) => <p key={paragraph}>{paragraph}</p>)}
+      questions={sweeps === null ? null : <Asked sweep={sweeps.single} />}
+      table={sweeps === null ? null : tableOf(sweeps)}
+    >
+      <LabNotice error={answer.error} />
+      <Canvas
+        name="sweep"
+        label={t.chart}
+        height={(width, rem) => Math.min(27 * rem, Math.max(19 * rem, width * 0.55))}
+        draw={(drawing) => sweeps !== null && draw(drawing, sweeps, on)}
+        slider={{
+          value: place,
+          min: 0,
+          max: BLOCKSIZES.length - 1,
+          page: 2,
+          text: here === undefined ? String(state.blocksize.value) : inWords(here),
+          onChange: (next) => (state.blocksize.value = BLOCKSIZES[next] ?? 64),
+        }}
+        onPoint={(point) => {
+          if (sweeps !== null && (point.phase === "down" || point.phase === "drag")) pick(point, sweeps, point.phase === "down");
+        }}
+      />
+    </View>
+  );
+}
+
+const inWords = (point: LabSweepPoint) =>
+  words.value.point(count(point.blocksize), point.bits_per_weight.toFixed(3), small(point.rmse));
+
+function sentence(sweep: readonly LabSweepPoint[]): string {
+  const first = sweep.find(({ blocksize }) => blocksize === 64) ?? sweep[0];
+  const last = sweep.at(-1);
+  if (first === undefined || last === undefined) return "";
+  const saved = (first.bits_per_weight - last.bits_per_weight).toFixed(3);
+  return words.value.takeaway(count(first.blocksize), count(last.blocksize), saved, percent(last.rmse / first.rmse - 1, 0));
+}
+
+function Asked({ sweep }: { sweep: readonly LabSweepPoint[] }): JSX.Element | null {
+  const { question } = words.value;
+  const [from, to] = [64, 4096].map((size) => sweep.find(({ blocksize }) => blocksize === size));
+  if (from === undefined || to === undefined) return null;
+  const times = to.rmse / from.rmse;
+  return (
+    <Question
+      question={question.ask(count(from.blocksize), count(to.blocksize))}
+      options={question.options}
+      right={times < 2 ? 2 : times < 20 ? 1 : 0}
+      answer={question.answer(times.toFixed(2))}
+    />
+  );
+}
+
+interface Scales {
+  x: Scale;
+  y: Scale;
+}
+
+/** The horizontal axis is logarithmic in what is paid beyond the 4 bits of the codes. */
+const beyond = (point: LabSweepPoint) => point.bits_per_weight - 4;
+
+function scales(width: number, height: number, rem: number, { single, double }: Sweeps): Scales {
+  const all = [...single, ...double];
+  const most = Math.max(...all.map(({ rmse }) => rmse));
+  const over = all.map(beyond);
+  return {
+    x: log([Math.min(...over) * 0.75, Math.max(...over) * 1.35], [4 * rem, width - 0.6 * rem], 10),
+    y: linear([0, most * 1.12], [height - 3.2 * rem, 2 * rem]),
+  };
+}
+
+function draw(drawing: Drawing, sweeps: Sweeps, on: keyof Sweeps): void {
+  const { ctx, width, height, colours, font, text } = drawing;
+  const { rem } = colours;
+  const t = words.value;
+  const { x, y } = scales(width, height, rem, sweeps);
+  axisLeft(drawing, y, 4 * rem, { title: t.axisError, about: 5, format: small, grid: width - 0.6 * rem });
+  const ticks = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1].filter((tick) => tick >= x.domain[0] && tick <= x.domain[1]);
+  axisBottom(drawing, x, y.range[0], { title: t.axisBits, ticks, format: (value) => String(Number((4 + value).toFixed(3))) });
+  for (const kind of ["single", "double"] as const) {
+    const points = sweeps[kind];
+    const chosen = kind === on;
+    ctx.strokeStyle = chosen ? colours.four : colours["four-2"];
+    ctx.lineWidth = chosen ? 2.5 : 1.5;
+    ctx.setLineDash(kind === "double" ? [] : [6, 4]);
+    ctx.beginPath();
+    for (const point of points) ctx.lineTo(x(beyond(point)), y(point.rmse));
+    ctx.stroke();
+    ctx.setLineDash([]);
+    for (const point of points) {
+      const picked = chosen && point.blocksize === state.blocksize.value;
+      dot(ctx, x(beyond(point)), y(point.rmse), (picked ? 0.48 : 0.26) * rem, chosen ? colours.four : colours["four-2"], picked ? colours.ink : undefined);
+      if (!chosen) continue;
+      font(0.72, { mono: true, weight: picked ? 650 : 400 });
+      // Above the line for one curve and below for the other, so that labels never meet.
+      const under = kind === "double";
+      text(String(point.blocksize), x(beyond(point)), y(point.rmse) + (under ? 1.35 : -0.7) * rem, { align: "center", halo: true, colour: picked ? colours.ink : colours["ink-2"] });
+    }
+    const end = points.find(({ blocksize }) => blocksize === (kind === "single" ? 128 : 64));
+    if (end !== undefined) {
+      font(0.8, { weight: chosen ? 600 : 400 });
+      const single = kind === "single";
+      const label = single ? t.single : t.double;
+      const half = ctx.measureText(label).width / 2;
+      const centre = Math.min(width - half - 2, Math.max(4 * rem + half, x(beyond(end)) + (single ? 1 : -1) * half * 0.4));
+      text(label, centre, y(end.rmse) + (single ? -2 : 2.9) * rem, { align: "center", colour: chosen ? colours.four : colours["ink-2"], halo: true });
+    }
+  }
+}
+
+function pick(point: Point, sweeps: Sweeps, both: boolean): void {
+  const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+  const { x, y } = scales(point.width, point.height, rem, sweeps);
+  let best: { far: number; size: number; kind: keyof Sweeps } | null = null;
+  const kinds = both ? (["single", "double"] as const) : [state.double_quant.value === "on" ? ("double" as const) : ("single" as const)];
+  for (const kind of kinds) {
+    for (const candidate of sweeps[kind]) {
+      const far = Math.hypot(x(beyond(candidate)) - point.x, y(candidate.rmse) - point.y);
+      if (best === null || far < best.far) best = { far, size: candidate.blocksize, kind };
+    }
+  }
+  const size = BLOCKSIZES.find((value) => value === best?.size);
+  if (best === null || size === undefined) return;
+  state.blocksize.value = size;
+  if (both) state.double_quant.value = best.kind === "double" ? "on" : "off";
+}
+
+function tableOf({ single, double }: Sweeps): Table {
+  const t = words.value;
+  const { columns } = t;
+  const row = (label: string) => (point: LabSweepPoint) =>
+    [point.blocksize, label, point.blocks, point.bits_per_weight, point.mae, point.rmse, point.max_error];
+  return {
+    caption: t.caption(settings.value.quant_type.toUpperCase(), short(tensor.value?.name ?? "")),
+    columns: [
+      { head: columns.blocksize },
+      { head: columns.scales },
+      { head: columns.blocks, format: count },
+      { head: columns.bits, format: (value) => value.toFixed(4) },
+      { head: columns.mae, format: small },
+      { head: columns.rmse, format: small },
+      { head: columns.max, format: small },
+    ],
+    rows: [...single.map(row(t.single)), ...double.map(row(t.double))],
+  };
+}

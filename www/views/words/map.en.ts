@@ -1,0 +1,33 @@
+export const en = {
+  text: "Every weight of the tensor as a point, row by row. Drag over the map to choose a weight: the magnifier shows it and its block, and the views above follow. Switch between the weights, their codes and their errors.",
+  what: "Show",
+  layers: { error: "error", weight: "weight", code: "code" },
+  takeaway: {
+    error: (name: string, mean: string, row: string, times: string) => `The rows of ${name} have a median RMSE of ${mean}; row ${row} has ${times} times as much.`,
+    weight: (name: string, largest: string, row: string, std: string) => `The largest weight of ${name} is ${largest}, in row ${row}: ${std} times the tensor's standard deviation.`,
+    code: (name: string, row: string, column: string, code: string, block: string) => `The weight at row ${row}, column ${column} of ${name} has level ${code} of 0 to 15 and lies in block ${block}.`,
+  },
+  caption: {
+    error: "largest absolute error in each cell", weight: "weight of largest magnitude in each cell", code: "level of the code in each cell, 0 to 15",
+  },
+  chart: "Weight under the pointer",
+  at: (row: string, column: string, value: string) => `row ${row}, column ${column}: ${value}`,
+  magnified: (rows: string, columns: string) => `around the chosen weight: ${rows} rows of ${columns}; its block is framed`,
+  row: "Row",
+  column: "Column",
+  rows: "per row of the tensor",
+  columns: { row: "row", absmax: "absmax", mean: "mean", std: "standard deviation", rmse: "RMSE" },
+  explain: [
+    "Stripes across the map are rows with larger weights; stripes down it are input features that matter more. Their blocks have a larger absmax, so their errors are larger too.",
+    "The error map looks like the weight map seen from afar: error follows absmax, block by block.",
+    "Blocks run along the rows. In the magnifier the frame shows which weights share a scale.",
+    "Weights are drawn blue below zero and orange above, errors in cividis from dark to light: both can be read without telling red from green.",
+  ],
+  question: {
+    ask: "Where are the errors of a quantized tensor largest?",
+    options: ["evenly everywhere", "in blocks that hold a large weight", "where weights are near zero"],
+    answer: (row: string, rmse: string, absmax: string) => `Row ${row} has the largest RMSE, ${rmse}, and an absmax of ${absmax}: the scale decides how wide the levels stand.`,
+  },
+};
+
+export type Words = typeof en;
