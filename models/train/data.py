@@ -25,6 +25,7 @@ class Source:
         self.context, self.shift = context, shift
         self.rng = np.random.default_rng(seed)
         self.items, self.cuts, self.at = np.zeros(0, np.int64), np.zeros(1, np.int64), 0
+        self.before = self.rng.bit_generator.state  # as it was when the present epoch was drawn
 
     def pieces(self, shift: bool) -> tuple[np.ndarray, np.ndarray]:
         """(begin, length) of every piece of at most `context` tokens."""
@@ -40,17 +41,32 @@ class Source:
         end = np.minimum(first[story] + nth * self.context, self.length[story])
         return self.begin[story] + offset, end - offset
 
+    def draw(self) -> None:
+        """Begin a new epoch."""
+        self.before = self.rng.bit_generator.state
+        begin, length = self.pieces(self.shift)
+        order = self.rng.permutation(len(begin))
+        begin, length = begin[order], length[order]
+        self.cuts = np.concatenate([[0], np.cumsum(length)])
+        self.items = np.repeat(begin - self.cuts[:-1], length) + np.arange(self.cuts[-1])
+        self.at = 0
+
+    def state(self) -> dict:
+        """What `restore` needs to go on from here; plain JSON."""
+        return {"rng": self.before, "at": int(self.at), "drawn": len(self.items) > 0}
+
+    def restore(self, state: dict) -> None:
+        self.rng.bit_generator.state = state["rng"]
+        if state["drawn"]:
+            self.draw()
+        self.at = state["at"]
+
     def take(self, n: int) -> tuple[np.ndarray, np.ndarray]:
         """The next n items, and where in them pieces begin."""
         out, bounds, got = [], [], 0
         while got < n:
             if self.at == len(self.items):
-                begin, length = self.pieces(self.shift)
-                order = self.rng.permutation(len(begin))
-                begin, length = begin[order], length[order]
-                self.cuts = np.concatenate([[0], np.cumsum(length)])
-                self.items = np.repeat(begin - self.cuts[:-1], length) + np.arange(self.cuts[-1])
-                self.at = 0
+                self.draw()
             m = min(n - got, len(self.items) - self.at)
             lo, hi = np.searchsorted(self.cuts, [self.at + 1, self.at + m])
             bounds.append(np.concatenate([[0], self.cuts[lo:hi] - self.at]) + got)

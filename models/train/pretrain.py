@@ -1,9 +1,9 @@
-"""Train one recipe of `recipes.json`: `python pretrain.py RUN NAME [--seconds S]`.
+"""Train one recipe of `recipes.json`: `python pretrain.py RUN NAME [--seconds S] [--until STEP]`.
 
 Writes RUN/NAME/ (last weights) and RUN/NAME-mean/ (their moving average), each a Hugging Face folder, and
-RUN/NAME/log.jsonl. Started again after an interruption, it goes on from RUN/NAME/checkpoint.safetensors
-(float32 weights; the optimizer's memory is a few dozen steps and is built anew). `--seconds` makes the
-schedule end by the clock where the machine is too slow for the steps of the recipe; the steps done are logged.
+RUN/NAME/log.jsonl. Every 400 steps, and where `--until` stops it, the run is written to RUN/NAME/checkpoint/; started
+again, it goes on from there (see `checkpoint.py` for what is kept). `--seconds` makes the schedule end by the
+clock where the machine is too slow for the steps of the recipe; the steps done are logged.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+import checkpoint
 import model as llama
 from corpus import RECASTS
 from data import Source, batch_of, whole
@@ -23,17 +24,17 @@ from data import Source, batch_of, whole
 HERE = pathlib.Path(__file__).parent
 DEFAULTS = dict(
     seed=0, steps=3000, tokens=65536, dropout=0.1, decay=0.1, rate=0.02, rate_rest=0.002, cooldown=0.5,
-    soft=0.0, mean=0.995,
+    soft=0.0, mean=0.995, recasts=RECASTS,
     first={"tinystories": 0.30, "storybooks": 0.02, "publicdomain": 0.68},
     last={"tinystories": 0.55, "storybooks": 0.02, "publicdomain": 0.43},
 )
 
 
-def files_of(run: pathlib.Path, part: str) -> list[pathlib.Path]:
-    """The training files of one part; the small stories come with their recast copies."""
+def files_of(run: pathlib.Path, part: str, recasts: int = RECASTS) -> list[pathlib.Path]:
+    """The training files of one part; the small stories come with `recasts` recast copies."""
     names = [f"train-{part}"]
     if part == "tinystories":
-        names += [f"train-recast{i}" for i in range(RECASTS)]
+        names += [f"train-recast{i}" for i in range(recasts)]
     return [run / "tokens" / f"{n}.npz" for n in names]
 
 
@@ -77,7 +78,7 @@ class Mix:
         self.recipe, self.device = recipe, device
         self.parts = list(recipe["first"])
         soft = recipe["soft"] > 0
-        self.sources = [Source(files_of(run, p), seed * 100 + i, shift=not soft) for i, p in enumerate(self.parts)]
+        self.sources = [Source(files_of(run, p, recipe["recasts"]), seed * 100 + i, shift=not soft) for i, p in enumerate(self.parts)]
         self.offset = np.cumsum([0] + [len(s.ids) for s in self.sources[:-1]])
         self.likely = self.chance = None
         if soft:
@@ -104,13 +105,29 @@ class Mix:
         return batch, (self.likely[items], self.chance[items])
 
 
-def main():
+def moments(optimizer, names: dict) -> dict:
+    """An optimizer's state as tensors by "parameter/key"; `names` maps parameters to names."""
+    return {f"{names[p]}/{k}": torch.as_tensor(v) for p, state in optimizer.state.items() for k, v in state.items()}
+
+
+def set_moments(optimizer, names: dict, tensors: dict) -> None:
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            prefix = names[p] + "/"
+            state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+            # AdamW counts its steps in a tensor that stays on the host unless it is fused.
+            optimizer.state[p] = {k: v.to(p.device) if v.ndim or group.get("fused") else v for k, v in state.items()}
+
+
+def main(argv=None):
     args = argparse.ArgumentParser()
     args.add_argument("run", type=pathlib.Path)
     args.add_argument("name")
     args.add_argument("--seconds", type=float, default=math.inf)
-    args = args.parse_args()
-    recipe = DEFAULTS | json.loads((HERE / "recipes.json").read_text())[args.name]
+    args.add_argument("--until", type=int, default=None)
+    args.add_argument("--recipes", type=pathlib.Path, default=HERE / "recipes.json")
+    args = args.parse_args(argv)
+    recipe = DEFAULTS | json.loads(args.recipes.read_text())[args.name]
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(recipe["seed"])
     torch.set_float32_matmul_precision("high")
@@ -118,17 +135,17 @@ def main():
     out = args.run / args.name
     out.mkdir(parents=True, exist_ok=True)
 
-    fields = {k: recipe[k] for k in ("hidden", "layers", "heads", "kv_heads", "inner") if k in recipe}
+    fields = {k: recipe[k] for k in ("hidden", "layers", "heads", "kv_heads", "inner", "vocab") if k in recipe}
     net = llama.Llama(llama.Shape(**fields), recipe["dropout"])
-    step, checkpoint = 0, out / "checkpoint.safetensors"
-    if checkpoint.exists():
-        from safetensors.torch import load_file
-
-        state = load_file(checkpoint)
-        step = int(state.pop("step"))
-        net.load_state_dict(state)
+    kept = checkpoint.load(out / "checkpoint")
+    weights, rest, progress = kept or ({}, {}, {"step": 0, "seconds": 0.0})
+    if weights:
+        net.load_state_dict(weights)
+    step = progress["step"]
     net.to(device).train()
-    mean = {k: v.detach().clone() for k, v in net.state_dict().items()}
+    of = lambda kind: {k.removeprefix(kind + "/"): v for k, v in rest.items() if k.startswith(kind + "/")}
+    old = of("mean") or net.state_dict()
+    mean = {k: old[k].detach().to(device, copy=True) for k in net.state_dict()}
 
     named = dict(net.named_parameters())
     matrices = [p for n, p in named.items() if p.ndim == 2 and "embed" not in n]
@@ -140,13 +157,23 @@ def main():
         ],
         lr=recipe["rate_rest"], betas=(0.9, 0.95), fused=device == "cuda",
     )
+    names = {p: n for n, p in named.items()}
+    if rest:
+        set_moments(muon, names, of("muon"))
+        set_moments(adam, names, of("adam"))
     losses = [hard_loss, soft_loss]
     if device == "cuda":
         for layer in net.model.layers:
             layer.compile()
         losses = [torch.compile(f) for f in losses]
         llama.orthogonal = torch.compile(llama.orthogonal)
-    mix = Mix(args.run, recipe, recipe["seed"] + 1000 * step, device)
+    mix = Mix(args.run, recipe, recipe["seed"] + (0 if rest else 1000 * step), device)
+    if rest:
+        for source, state in zip(mix.sources, progress["sources"]):
+            source.restore(state)
+        torch.set_rng_state(rest["random/host"])
+        if device == "cuda":
+            torch.cuda.set_rng_state(rest["random/cuda"])
     embedding = net.model.embed_tokens.weight
     log = open(out / "log.jsonl", "a")
 
@@ -159,8 +186,23 @@ def main():
         paths = {p: args.run / "tokens" / f"val-{p}.npz" for p in ("tinystories", "publicdomain")}
         report(step=step, tag=tag, **{p: round(nats(net, f, device), 4) for p, f in paths.items()})
 
-    start = begin = time.time()
+    def keep():
+        rest = {f"mean/{k}": v for k, v in mean.items()}
+        for kind, optimizer in (("muon", muon), ("adam", adam)):
+            rest |= {f"{kind}/{k}": v for k, v in moments(optimizer, names).items()}
+        rest["random/host"] = torch.get_rng_state()
+        if device == "cuda":
+            rest["random/cuda"] = torch.cuda.get_rng_state()
+        checkpoint.save(out / "checkpoint", net.state_dict(), rest, {
+            "step": step, "seconds": time.time() - start, "sources": [s.state() for s in mix.sources],
+        })
+
+    begin = time.time()
+    start = begin - progress["seconds"]
     while step < recipe["steps"]:
+        if step == args.until:
+            keep()
+            return
         done = max(step / recipe["steps"], (time.time() - start) / args.seconds)
         if done >= 1:
             break
@@ -183,24 +225,20 @@ def main():
         net.zero_grad(set_to_none=True)
         step += 1
         torch._foreach_lerp_(list(mean.values()), list(net.state_dict().values()), 1 - min(recipe["mean"], step / (step + 10)))
-        if step == 3:
+        if step == 3:  # compiling is over
             start = time.time()
         if step % 100 == 0:
             report(step=step, loss=round(loss.item(), 4), done=round(done, 3), seconds=round(time.time() - begin, 1))
         if step % 400 == 0:
             validate("last")
-            llama.save(net, out, torch.float32)
-            (out / "model.safetensors").rename(checkpoint)
-            from safetensors.torch import load_file, save_file
-
-            save_file(load_file(checkpoint) | {"step": torch.tensor(step)}, checkpoint)
+            keep()
 
     validate("last")
     llama.save(net, out, torch.float32)
     net.load_state_dict(mean)
     validate("mean")
     llama.save(net, args.run / f"{args.name}-mean", torch.float32)
-    checkpoint.unlink(missing_ok=True)
+    checkpoint.remove(out / "checkpoint")
 
 
 if __name__ == "__main__":

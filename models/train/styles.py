@@ -6,53 +6,69 @@ import re
 
 import corpus
 import names
+import olden
+from couplets import STAGES
 
-RHYMES = [
-    "tree bee sea knee pea", "cat hat mat bat", "house mouse", "star car jar", "moon spoon balloon",
-    "night light kite", "boat goat coat", "bed sled shed", "hill mill", "door floor", "rain train lane",
-    "box fox", "ring king swing", "bear chair pear", "frog log dog", "cake lake snake", "snow crow",
-    "clock sock rock", "wall ball", "nest chest", "pan van fan", "book brook hook", "duck truck",
-]
-FIRST = [
-    "{n} went out to find a {a},", "{n} looked up and saw a {a},", "One day there was a little {a},",
-    "{p} ran and jumped around the {a},", "{n} sat down beside a {a},", "{p} gave a hug to the big {a},",
-]
-SECOND = [
-    "And there {q} met a funny {b}.", "And next to it {q} saw a {b}.", "And then {q} laughed and found a {b}.",
-    "And in the sun there was a {b}.", "And home {q} came to see the {b}.", "And soon {q} had a bright new {b}.",
-]
-FRIENDS = ["bunny", "girl", "boy", "bird", "kitten", "puppy", "mouse", "duck"]
+BEINGS = {
+    "she": "girl woman lady princess queen hen cow mother grandma fairy".split(),
+    "he": "boy man king prince dog cat bird bear fox mouse frog duck rabbit bunny fish lion horse pig owl turtle monkey "
+    "squirrel dragon elephant puppy kitten farmer wizard robot snail bee ant goat sheep tiger giant pirate".split(),
+}
+_FIRST = re.compile(r'[^"\n]{20,160}?[.!?](?=\s)')
 
 
-def rhyme(rng: random.Random) -> str:
-    """An opening line, then six to ten lines in rhyming couplets."""
-    girl = rng.random() < 0.5
-    name = rng.choice(list(names.GIRLS if girl else names.BOYS))
-    friend = rng.choice([f for f in FRIENDS if f != ("boy" if girl else "girl")])
-    opening = rng.choice(["Once upon a time, there was a little {f} named {n}.", "One day, a {f} named {n} went out to play."])
-    lines = [opening.format(f=friend, n=name)]
-    for family in rng.sample(RHYMES, rng.randint(3, 5)):
-        a, b = rng.sample(family.split(), 2)
-        p = "She" if girl else "He"
-        for line in (rng.choice(FIRST), rng.choice(SECOND)):
-            lines.append(line.format(n=name, p=p, q=p.lower(), a=a, b=b))
-    return lines[0] + "\n\n" + "\n".join(lines[1:])
+def first_sentence(story: str) -> str | None:
+    found = _FIRST.match(story)
+    return found and found[0]
+
+
+def hero_of(sentence: str) -> tuple[str, str] | None:
+    """Who a first sentence is about, ("Lily", "she") or ("the dog", "he"), where exactly one being is in it."""
+    cast = names.cast(sentence)
+    if len(cast) == 1:
+        return cast[0], "she" if cast[0] in names.GIRLS else "he"
+    found = [(f"the {b}", p) for p, beings in BEINGS.items() for b in beings if re.search(rf"\b{b}\b", sentence)]
+    return found[0] if len(found) == 1 and not cast else None
+
+
+def rhyme(opening: str, rng: random.Random) -> str | None:
+    """`opening`, then a verse of five to seven couplets about its hero."""
+    hero = hero_of(opening)
+    if hero is None:
+        return None
+    name, she = hero
+    words = dict(n=name, N=name[0].upper() + name[1:], s=she, p="her" if she == "she" else "his")
+    lines = []
+    for stage, count in zip(STAGES, (1, rng.choice((1, 1, 2)), 1, rng.choice((1, 1, 2)), 1)):
+        for couplet in rng.sample(stage, count):
+            lines += [line.format(**words) for line in couplet]
+    return opening + "\n\n" + "\n".join(lines)
+
+
+def rhymes(stories: list[str], rng: random.Random) -> list[str]:
+    openings = keep(map(first_sentence, (names.recast(s, rng) for s in stories)))
+    return keep(rhyme(o, rng) for o in openings)
 
 
 def dialogue(story: str) -> str | None:
     """The first sentence of a story, then only what is said in it, or nothing where little is said."""
     said = re.findall(r'"([^"\n]{4,160}[.,!?])"', story)
-    first = re.match(r'[^"\n]{20,160}?[.!?](?=\s)', story)
+    first = first_sentence(story)
     if first is None or len(said) < 4:
         return None
-    return first[0] + "\n\n" + "\n\n".join('"' + s.rstrip(",") + ("." if s.endswith(",") else "") + '"' for s in said)
+    return first + "\n\n" + "\n\n".join('"' + s.rstrip(",") + ("." if s.endswith(",") else "") + '"' for s in said)
 
 
 def keep(found) -> list[str]:
     return [s for s in found if s]
 
 
+def small(texts: pathlib.Path) -> list[str]:
+    return corpus.read(texts, "train", "tinystories")
+
+
 STYLES = {
-    "rhymes": lambda texts, rng: [rhyme(rng) for _ in range(4000)],
-    "dialogue": lambda texts, rng: keep(map(dialogue, corpus.read(texts, "train", "tinystories"))),
+    "rhymes": lambda texts, rng: rhymes(small(texts), rng),
+    "dialogue": lambda texts, rng: keep(map(dialogue, small(texts))),
+    "olden": lambda texts, rng: [olden.retell(s, rng) for s in small(texts)],
 }

@@ -14,6 +14,7 @@ import sys
 import numpy as np
 import torch
 
+import corpus
 import model as llama
 from data import whole
 from pretrain import files_of
@@ -32,7 +33,7 @@ def chances(nets, batch):
         return sum(n.logits(n(batch)).softmax(-1) for n in nets) / len(nets)
 
 
-def label(run: pathlib.Path, names: list[str], parts=("tinystories", "storybooks", "publicdomain", "sampled")) -> None:
+def label(run: pathlib.Path, names: list[str], parts=corpus.PARTS) -> None:
     nets = teachers_of(run, names)
     (run / "soft").mkdir(exist_ok=True)
     for part in parts:
