@@ -34,6 +34,12 @@ async function collect(entry: FileSystemEntry, found: File[]): Promise<void> {
 const isFile = (entry: FileSystemEntry): entry is FileSystemFileEntry => entry.isFile;
 const isFolder = (entry: FileSystemEntry): entry is FileSystemDirectoryEntry => entry.isDirectory;
 
+/** What to call files that were dropped or picked: their folder, else the first of them. */
+export function droppedName(files: readonly File[]): string {
+  const path = files[0]?.webkitRelativePath ?? "";
+  return path.includes("/") ? path.slice(0, path.indexOf("/")) : (files[0]?.name ?? "");
+}
+
 export function FilePanel(): JSX.Element {
   const t = words.value.files;
   const folder = useRef<HTMLInputElement>(null);

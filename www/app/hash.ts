@@ -58,6 +58,12 @@ export const FIELDS = {
   step: integer(4, 0, 4),
   outlier: decimal(0, 0, 64),
   layer: oneOf("error", "weight", "code"),
+  /** `llm_int8_skip_modules`: names with commas between; empty for the library's own, "[]" for none. */
+  skip: text("", 400),
+  arithmetic: oneOf("near-exact", "exact", "fast"),
+  adapter: oneOf("rhymes", "dialogue", "olden", "own"),
+  /** Tokens of kv cache, as a power of two. */
+  context: integer(12, 7, 17),
 
   // How the page stands: as a story or a bench, one view alone, and what is hidden beside it.
   mode: oneOf("story", "lab"),

@@ -27,6 +27,11 @@ export const VIEWS: readonly ViewEntry[] = [
   { id: "double", number: 5, load: () => import("./double"), needs: "lab", questions: 2, height: 42 },
   { id: "contest", number: 6, load: () => import("./contest"), needs: "lab", questions: 1, height: 54 },
   { id: "map", number: 7, load: () => import("./map"), needs: "lab", questions: 1, height: 52 },
+  { id: "layers", number: 8, load: () => import("./layers"), needs: "sizes", questions: 1, height: 48 },
+  { id: "side", number: 9, load: () => import("./side"), needs: "model", questions: 1, height: 48 },
+  { id: "lora", number: 10, load: () => import("./lora"), needs: "model", questions: 1, height: 36 },
+  { id: "yours", number: 11, load: () => import("./yours"), needs: "sizes", questions: 1, height: 30 },
+  { id: "snippet", number: 12, load: () => import("./snippet"), needs: "sizes", questions: 1, height: 36 },
   { id: "teacher", number: 13, load: () => import("./teacher"), needs: "nothing", questions: 0, height: 40 },
 ];
 

@@ -30,7 +30,7 @@ function stored(model: string, name: string): Buffer {
 
 async function open(page: Page): Promise<void> {
   await page.goto(HARNESS);
-  await page.locator("body[data-ready]").waitFor();
+  await page.locator("body[data-ready]").waitFor({ state: "attached" });
 }
 
 test.beforeEach(async ({ page }) => open(page));
@@ -232,8 +232,8 @@ test("perplexity and logits equal the command line's", async ({ page }) => {
     async ([full, nf4, text]) => {
       const { loadModel, openLab } = lab.nibblama;
       const files = ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
-      const a = await loadModel({ ...full, files });
-      const b = await loadModel({ ...nf4, files });
+      const a = await loadModel({ ...full, files }, { threads: 1 });
+      const b = await loadModel({ ...nf4, files }, { threads: 1 });
       const progress: [number, number][] = [];
       const reference = await a.perplexity(text);
       const quantized = await b.perplexity(text, { onProgress: (done, total) => progress.push([done, total]) });

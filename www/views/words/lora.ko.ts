@@ -1,0 +1,47 @@
+import type { Words } from "./lora.en";
+
+export const ko: Words = {
+  text: "LoRA는 4비트 가중치를 그대로 두고 옆에 작은 곱을 더합니다: W x + (alpha / r) B A x. 어댑터(adapter)는 수백 킬로바이트이고, 모델이 도는 동안 넣고 뺄 수 있으며, 글쓰기를 바꿉니다.",
+  caption: (name) => `같은 프롬프트, 시드, 샘플러. “${name}” 없이 그리고 함께`,
+  takeaway: (name, bytes, share, at, word) =>
+    `“${name}”은(는) ${bytes}로 기반 모델의 ${share}이며, ${at}번째 토큰부터${word === "" ? "" : `(“${word}”)`} 글을 바꿉니다.`,
+  takeawaySame: (name, bytes, share, tokens) => `“${name}”은(는) ${bytes}로 기반 모델의 ${share}입니다. 처음 토큰 ${tokens}개는 같습니다.`,
+  waiting: "모델을 기다리는 중",
+  noModel: "이 보기에는 모델이 필요합니다. 페이지 맨 위에서 불러오세요.",
+  foreign: "이 페이지의 어댑터는 내장 모델용입니다. 내 모델에는 내 어댑터를 고르세요.",
+  without: "어댑터 없이",
+  with: (name) => `${name} 사용`,
+  adapter: "어댑터(adapter)",
+  adapters: { rhymes: "운문(rhymes)", dialogue: "대화(dialogue)", olden: "옛말(olden)", own: "내 어댑터" },
+  write: "둘 다 쓰기",
+  stop: "멈추기",
+  pick: "내 어댑터: adapter_config.json과 adapter_model.safetensors",
+  pickButton: "파일 고르기",
+  loadFailed: "어댑터를 쓸 수 없습니다",
+  missing: "adapter_config.json과 adapter_model.safetensors를 모두 고르세요.",
+  prompt: "프롬프트",
+  switched: "(여기서 어댑터를 바꿈)",
+  facts: {
+    rank: "랭크 r",
+    alpha: "alpha",
+    scale: "alpha / r",
+    matrices: "레이어당 행렬",
+    bytes: "어댑터",
+    base: "기반 모델",
+    share: "비율",
+    tokens: "토큰",
+  },
+  chart: "바이트: 어댑터와 기반 모델",
+  table: { caption: "어댑터와 기반 모델", what: "무엇", bytes: "바이트" },
+  explain: [
+    "W는 고정된 4비트 행렬입니다. A는 r개의 행, B는 r개의 열을 가져 in × out 대신 r × (in + out)개의 수면 됩니다. alpha / r은 더하는 양의 크기를 정합니다.",
+    "학습은 A와 B만 움직입니다. 그래서 큰 모델도 GPU 하나로 미세 조정할 수 있습니다. QLoRA는 W를 NF4로 두고 기울기를 통과시킵니다.",
+    "병합(merge)은 (alpha / r) B A를 W에 한 번 더하는 것입니다. 4비트 가중치라면 다시 양자화해야 하므로 변화의 일부가 반올림으로 사라집니다. 병합하지 않으면 정확히 남고 뺄 수도 있습니다.",
+    "여기서는 어댑터가 가중치 옆에 남습니다. 글을 쓰는 동안 다른 것을 고르면 다음 토큰부터 적용됩니다.",
+  ],
+  question: {
+    ask: (base) => `기반 모델은 ${base}입니다. 일곱 행렬 모두에 랭크 8인 어댑터는 얼마나 클까요?`,
+    options: ["절반쯤", "십분의 일쯤", "기반 모델만큼"],
+    answer: (bytes, share) => `${bytes}, 기반 모델의 ${share}입니다.`,
+  },
+};
