@@ -380,6 +380,12 @@ fn running_past_the_capacity_is_an_error() {
     model.forward(&prompt[1..], &mut cache, LogitsFor::Last).unwrap();
     let error = model.forward(&prompt[..2], &mut cache, LogitsFor::Last).unwrap_err();
     assert_eq!(error.code(), ErrorCode::ContextFull);
+    let said = format!(
+        "the kv cache is full (expected at most {0} positions, found {1})",
+        prompt.len(),
+        prompt.len() + 1
+    );
+    assert_eq!(error.to_string(), said);
     assert_eq!((cache.len(), cache.bytes()), (prompt.len() - 1, before));
     model.forward(&prompt[..1], &mut cache, LogitsFor::Last).unwrap();
     let code = |error: nibblama::Error| error.code();

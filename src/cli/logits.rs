@@ -9,7 +9,10 @@ use serde_json::json;
 
 use crate::args::Logits;
 use crate::load;
-use crate::output::{Outcome, print, print_json};
+use crate::output::{Outcome, print, print_json, progress};
+
+/// Tokens per forward pass; bounds the logits that exist twice.
+const BATCH: usize = 128;
 
 pub fn run(args: &Logits, json: bool) -> Outcome {
     let ids = &args.ids.0;
@@ -24,8 +27,16 @@ pub fn run(args: &Logits, json: bool) -> Outcome {
     load::check_ids(ids, model.config())?;
     let vocab = model.config().vocab_size;
     let mut cache = model.new_cache(ids.len())?;
-    let logits = model.forward(ids, &mut cache, LogitsFor::All)?;
-    let bytes: Vec<u8> = logits.iter().flat_map(|x| x.to_le_bytes()).collect();
+    // LLM.int8 picks outlier columns over all tokens of a call, so those stay together.
+    let batch = if model.has_int8() { ids.len() } else { BATCH };
+    let bar = progress(ids.len() as u64, "computing", false, json);
+    let mut bytes = Vec::new();
+    for batch in ids.chunks(batch) {
+        let logits = model.forward(batch, &mut cache, LogitsFor::All)?;
+        bytes.extend(logits.iter().flat_map(|x| x.to_le_bytes()));
+        bar.inc(batch.len() as u64);
+    }
+    bar.finish_and_clear();
     let shape = vec![ids.len(), vocab];
     let out = args.out.display().to_string();
     let file = AtomicFile::create(&args.out)?;

@@ -155,7 +155,7 @@ impl KvCache {
         if tokens <= self.remaining() {
             return Ok(());
         }
-        Err(Error::new(ErrorCode::ContextFull, "the context is full")
+        Err(Error::new(ErrorCode::ContextFull, "the kv cache is full")
             .expected(format!("at most {} positions", self.capacity))
             .found(self.len.saturating_add(tokens)))
     }
