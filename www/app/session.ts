@@ -172,19 +172,25 @@ async function load(
 async function measure(model: Model): Promise<void> {
   try {
     session.ledger.value = await model.memory();
-    session.sizes.value = await sizesOf({ ...model.facts.config, model_type: "llama", quantization_config: undefined });
+    session.sizes.value = await sizesOf({ ...model.facts.rawConfig, quantization_config: undefined });
   } catch (error) {
     if (session.model.value === model) report(error);
   }
 }
 
-/** After a crash of the worker: say so, and load the same model again. */
+/** Whether the worker crashed since a text was last written to its end. */
+let crashed = false;
+
+/** After a crash of the worker: say so, and load the same model again; after a second one, only on a click. */
 async function recover(error: Error): Promise<void> {
   batch(() => {
     session.model.value = null;
+    session.story.value = null;
     session.writing.value = false;
     session.phase.value = { kind: "idle", metered: false };
   });
+  if (crashed) return report(error);
+  crashed = true;
   const own = session.name.value !== null;
   await start(own ? session.originals.value : EMBEDDED_NF4, session.name.value);
   session.error.value = error;
@@ -214,6 +220,7 @@ export async function write(): Promise<void> {
       signal: abort.signal,
     });
     for await (const { text, time, finish } of steps) {
+      if (finish !== undefined) crashed = false;
       if (story.tokens === 0) first = time;
       const tokens = story.tokens + 1;
       show({

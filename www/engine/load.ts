@@ -74,7 +74,9 @@ export async function load(
     loader.begin();
     const total = sum(files.flatMap((file) => file.tensors.map(([, start, end]) => end - start)));
     const facts: ModelFacts = {
-      ...(JSON.parse(loader.facts()) as Omit<ModelFacts, "fileBytes" | "chatTemplate">),
+      ...(JSON.parse(loader.facts()) as Omit<ModelFacts, "rawConfig" | "fileBytes" | "chatTemplate">),
+      // The engine has read the same bytes, and strictly, so they are an object.
+      rawConfig: JSON.parse(new TextDecoder().decode(config)) as Record<string, unknown>,
       fileBytes: sum(files.map((file) => file.length)),
       chatTemplate: text.hasChatTemplate,
     };

@@ -103,6 +103,8 @@ export interface ModelConfig {
 /** What is known about a model before its weights are there. */
 export interface ModelFacts {
   config: ModelConfig;
+  /** `config.json` as it is, for `footprint()`: with every key, also those that the engine does not read. */
+  rawConfig: Readonly<Record<string, unknown>>;
   generation: GenerationDefaults;
   /** `quantization_config` in force: the stored one, or the one asked for; null in full precision. */
   quantization: BitsAndBytesConfig | null;

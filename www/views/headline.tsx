@@ -45,7 +45,7 @@ export function waterfall(four: Footprint): Part[] {
 
 function useSizes(): Sized | null {
   const [sized, setSized] = useState<Sized | null>(null);
-  const own = session.model.value?.facts.config;
+  const own = session.model.value?.facts.rawConfig;
   const [known] = KNOWN_MODELS;
   const model = KNOWN_MODELS.find(({ name }) => name === state.size_of.value) ?? null;
   const here = state.size_of.value === "this" && own !== undefined;
@@ -54,7 +54,7 @@ function useSizes(): Sized | null {
   const blocksize = state.blocksize.value;
   useEffect(() => {
     let current = true;
-    const config = here ? { ...own, model_type: "llama" } : (model ?? known)?.config;
+    const config = here ? { ...own, quantization_config: undefined } : (model ?? known)?.config;
     if (config === undefined || name === undefined) return;
     const quantization = {
       load_in_4bit: true,

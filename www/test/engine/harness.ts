@@ -12,6 +12,14 @@ export interface Refusal {
   found: string | null;
 }
 
+/** Shape of a model that is made for a test. */
+export interface Made {
+  hidden: number;
+  inner: number;
+  layers: number;
+  vocab: number;
+}
+
 const harness = {
   ...engine,
 
@@ -36,6 +44,60 @@ const harness = {
     }
   },
 
+  async sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+    return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  },
+
+  /** The files of a bf16 model of any size, with weights that repeat; its tokenizer is taken from the stories model. */
+  async made({ hidden, inner, layers, vocab }: Made): Promise<File[]> {
+    const shapes: [name: string, shape: number[]][] = [["model.embed_tokens.weight", [vocab, hidden]]];
+    for (let i = 0; i < layers; i++) {
+      const at = `model.layers.${i}`;
+      for (const name of ["q", "k", "v", "o"]) shapes.push([`${at}.self_attn.${name}_proj.weight`, [hidden, hidden]]);
+      for (const name of ["gate", "up"]) shapes.push([`${at}.mlp.${name}_proj.weight`, [inner, hidden]]);
+      shapes.push([`${at}.mlp.down_proj.weight`, [hidden, inner]]);
+      for (const name of ["input", "post_attention"]) shapes.push([`${at}.${name}_layernorm.weight`, [hidden]]);
+    }
+    shapes.push(["model.norm.weight", [hidden]]);
+    const header: Record<string, unknown> = {};
+    let end = 0;
+    for (const [name, shape] of shapes) {
+      const start = end;
+      end += shape.reduce((product, n) => product * n, 2);
+      header[name] = { dtype: "BF16", shape, data_offsets: [start, end] };
+    }
+    const json = new TextEncoder().encode(JSON.stringify(header));
+    const length = new Uint8Array(8);
+    new DataView(length.buffer).setBigUint64(0, BigInt(json.length), true);
+    // bf16 from 2^-7 to 2^-5, of both signs.
+    const pattern = Uint16Array.from({ length: 1 << 20 }, (_, i) => (i % 3 === 0 ? 0xbc00 : 0x3c00) + ((i * 37) % 256));
+    const chunk = new Blob([pattern]);
+    const parts: Blob[] = [];
+    for (let left = end; left > 0; left -= chunk.size) parts.push(left < chunk.size ? chunk.slice(0, left) : chunk);
+    const config = {
+      architectures: ["LlamaForCausalLM"],
+      model_type: "llama",
+      hidden_size: hidden,
+      intermediate_size: inner,
+      num_hidden_layers: layers,
+      num_attention_heads: hidden / 64,
+      vocab_size: vocab,
+      max_position_embeddings: 512,
+      rms_norm_eps: 1e-5,
+      hidden_act: "silu",
+      tie_word_embeddings: true,
+      torch_dtype: "bfloat16",
+      bos_token_id: 0,
+      eos_token_id: 0,
+    };
+    return [
+      new File([JSON.stringify(config)], "config.json"),
+      new File([length, json, ...parts], "model.safetensors"),
+      ...(await harness.files([["tokenizer.json", "/models/stories/tokenizer.json"]])),
+    ];
+  },
+
   /** The largest difference; infinite when one is not a number. */
   difference(found: Float32Array, expected: Float32Array): number {
     if (found.length !== expected.length) return Number.POSITIVE_INFINITY;
@@ -45,12 +107,6 @@ const harness = {
       worst = Number.isNaN(distance) ? Number.POSITIVE_INFINITY : Math.max(worst, distance);
     }
     return worst;
-  },
-
-  argmax(logits: Float32Array): number {
-    let best = 0;
-    for (const [i, value] of logits.entries()) if (value > (logits[best] ?? Number.NEGATIVE_INFINITY)) best = i;
-    return best;
   },
 };
 

@@ -19,6 +19,8 @@ export interface Reference {
   key: string;
   checkpoint: string;
   greedy: number[];
+  /** The continuation with a kv cache, where it differs from computing everything anew. */
+  greedy_cached?: number[];
   safe_steps: number;
 }
 
@@ -93,6 +95,7 @@ export function adapterFiles(folder: string): [string, string][] {
 
 /** Runs the command line, which the native tests have built. */
 export function nibblama(...args: string[]): string {
-  const binary = process.env["NIBBLAMA_BIN"] ?? resolve(root, "target/debug/nibblama");
+  const target = process.env["CARGO_TARGET_DIR"] ?? "target";
+  const binary = process.env["NIBBLAMA_BIN"] ?? resolve(root, target, "debug/nibblama");
   return execFileSync(binary, args, { cwd: root, encoding: "utf8", maxBuffer: 1 << 28, stdio: ["ignore", "pipe", "ignore"] });
 }
