@@ -147,7 +147,7 @@ fn float_products() {
                 let x = random.values(tokens * cols, 1.0);
                 let mut y = vec![f32::NAN; tokens * rows];
                 let mut expected = y.clone();
-                kernels::linear_floats(&x, &w, rows, cols, &mut y);
+                kernels::linear_floats(&x, &w, rows, cols, &mut y, &mut Scratch::default());
                 scalar::linear_floats(&x, &w, rows, cols, &mut expected);
                 assert_bits(&format!("{rows}x{cols} {dtype:?} t{tokens}"), &y, &expected);
             }

@@ -87,22 +87,23 @@ pub fn pairs_i16<S: Simd>(
     }
 }
 
-/// As [`pairs_i16`] with 8-bit codes (limit 127), and the sum of the codes of every unit.
+/// As [`pairs_i16`] with 8-bit codes (limit 127), and the sum of the codes of every unit; `wide` is a buffer.
 #[inline(always)]
 pub fn pairs_i8<S: Simd>(
     s: S,
     x: &[f32],
     unit: usize,
+    wide: &mut Vec<PairsI16>,
     codes: &mut Vec<PairsI8>,
     scales: &mut Vec<f32>,
     sums: &mut Vec<f32>,
 ) {
-    let mut wide: Vec<PairsI16> = Vec::with_capacity(x.len() / 32);
-    pairs_i16(s, x, unit, 127.0, &mut wide, scales);
+    wide.clear();
+    pairs_i16(s, x, unit, 127.0, wide, scales);
     for unit in wide.chunks(unit / 32) {
         sums.push(unit.iter().flatten().flatten().map(|&c| i32::from(c)).sum::<i32>() as f32);
     }
-    for [a, b, c, d] in &wide {
+    for [a, b, c, d] in &*wide {
         let mut pairs = [[0; 16]; 2];
         s.store(&mut pairs[0], s.narrow_i16(s.load(a), s.load(b)));
         s.store(&mut pairs[1], s.narrow_i16(s.load(c), s.load(d)));

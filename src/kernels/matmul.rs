@@ -12,6 +12,7 @@ use std::ops::Range;
 use super::activations::{PairsF32, pairs_f32, pairs_i16};
 use super::codec::dequantize_range;
 use super::matvec::{level_scale_u7, levels_u7, unit_scales};
+use super::rows::Columns;
 use super::scalar::round_to;
 use super::simd::{Simd, TableI16};
 use crate::quant::{ComputeDtype, Floats, Params4bit, QuantType};
@@ -81,18 +82,17 @@ fn tile<S: Simd, const R: usize, const T: usize>(
 }
 
 /// Exact product of the tokens `x`, each padded to the same number of whole chunks, with rows of any
-/// form: `out` is (tokens, rows of the range).
+/// form.
 #[inline(always)]
 pub fn exact<S: Simd>(
     s: S,
     matrix: Matrix<'_>,
     cols: usize,
     x: &[PairsF32],
-    tokens: usize,
     rows: Range<usize>,
-    out: &mut [f32],
+    out: &mut Columns<'_>,
 ) {
-    let chunks = cols.div_ceil(32);
+    let (chunks, tokens) = (cols.div_ceil(32), out.tokens());
     let x = |t: usize| &x[t * chunks..(t + 1) * chunks];
     let (first, n) = (rows.start, rows.len());
     let mut row = vec![0.0; cols];
@@ -111,14 +111,14 @@ pub fn exact<S: Simd>(
             let sums = tile(s, [a, b], [x(t), x(t + 1), x(t + 2), x(t + 3)]);
             for (r, sums) in pair.into_iter().zip(sums) {
                 for (i, sum) in sums.into_iter().enumerate() {
-                    out[(t + i) * n + r] = sum;
+                    out.of_token(t + i)[r] = sum;
                 }
             }
             t += TOKENS;
         }
         for t in t..tokens {
             for (r, [sum]) in pair.into_iter().zip(tile(s, [a, b], [x(t)])) {
-                out[t * n + r] = sum;
+                out.of_token(t)[r] = sum;
             }
         }
     }
@@ -204,17 +204,16 @@ fn transpose<S: Simd, const WIDE: bool>(s: S, mut v: [S::V; 8]) -> [S::V; 8] {
 }
 
 /// Integer product with units of `CHUNKS * 32` columns, none of which straddles blocks: near-exact, or
-/// fast. `out` is (tokens, rows of the range).
+/// fast.
 #[inline(always)]
 pub fn panels<S: Simd, const FAST: bool, const CHUNKS: usize>(
     s: S,
     w: &Params4bit,
     x: &Groups,
-    tokens: usize,
     rows: Range<usize>,
-    out: &mut [f32],
+    out: &mut Columns<'_>,
 ) {
-    let cols = w.cols();
+    let (cols, tokens) = (w.cols(), out.tokens());
     let unit = 32 * CHUNKS;
     let units = cols / unit;
     let quant_type = w.quant_state.quant_type;
@@ -310,7 +309,7 @@ pub fn panels<S: Simd, const FAST: bool, const CHUNKS: usize>(
         }
         let width = ROWS.min(n - r0);
         for (t, sums) in tiles.iter().flatten().take(tokens).enumerate() {
-            for (y, sum) in out[t * n + r0..][..width].iter_mut().zip(sums.as_flattened()) {
+            for (y, sum) in out.of_token(t)[r0..][..width].iter_mut().zip(sums.as_flattened()) {
                 *y = sum / scale;
             }
         }

@@ -20,6 +20,7 @@ mod elementwise;
 mod matmul;
 #[allow(clippy::needless_range_loop)]
 mod matvec;
+mod rows;
 pub mod scalar;
 mod simd;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
@@ -27,9 +28,16 @@ mod wasm32;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
+use std::ops::Range;
+
 use activations::{PairsF32, PairsI8, PairsI16};
 use matmul::{Groups, Matrix};
+use rows::Columns;
 use simd::Simd;
+
+#[cfg(all(target_arch = "wasm32", target_feature = "atomics"))]
+pub(crate) use rows::{fail, work};
+pub use rows::{set_threads, threads};
 
 use crate::quant::int8::{Int8Activations, mm_dequant};
 use crate::quant::{ComputeDtype, Floats, Int8Params, Params4bit, QuantType};
@@ -89,7 +97,43 @@ pub fn available() -> &'static [Isa] {
 
 /// The instruction set in use.
 pub fn isa() -> Isa {
-    available()[available().len() - 1]
+    if forced_scalar() { Isa::Scalar } else { available()[available().len() - 1] }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+thread_local! {
+    static FORCED_SCALAR: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Whether [`with_isa`] turned vectors off on this thread.
+fn forced_scalar() -> bool {
+    #[cfg(not(target_arch = "wasm32"))]
+    return FORCED_SCALAR.get();
+    #[cfg(target_arch = "wasm32")]
+    false
+}
+
+/// Calls `f` with kernels of `isa` on this thread, so that each can be tested on one machine.
+///
+/// # Panics
+/// When `isa` is not among the [`available`] ones.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn with_isa<T>(isa: Isa, f: impl FnOnce() -> T) -> T {
+    /// Puts back what was, also when `f` panics.
+    struct Before(bool);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            FORCED_SCALAR.set(self.0);
+        }
+    }
+    assert!(available().contains(&isa), "{} is not available", isa.as_str());
+    let _before = Before(FORCED_SCALAR.replace(isa == Isa::Scalar));
+    f()
+}
+
+/// Whether kernels run on vectors.
+fn vectors() -> bool {
+    isa() != Isa::Scalar
 }
 
 /// Runs a generic kernel on the vector type of this machine, or the other expression without one. This
@@ -104,12 +148,16 @@ macro_rules! dispatch {
             }
             match x86_64::Avx2::new() {
                 // SAFETY: `Avx2::new` saw both features.
-                Some(s) => unsafe { avx2(s, $($arg),*) },
-                None => $scalar,
+                Some(s) if !forced_scalar() => unsafe { avx2(s, $($arg),*) },
+                _ => $scalar,
             }
         }
         #[cfg(target_arch = "aarch64")]
-        $kernel(aarch64::Neon, $($arg),*);
+        if forced_scalar() {
+            $scalar
+        } else {
+            $kernel(aarch64::Neon, $($arg),*);
+        }
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
         $kernel(wasm32::Wasm, $($arg),*);
         #[cfg(not(any(
@@ -161,6 +209,8 @@ pub struct Scratch {
     scales: Vec<f32>,
     sums: Vec<f32>,
     groups: Groups,
+    /// LLM.int8 activations.
+    codes: Vec<i16>,
 }
 
 impl Scratch {
@@ -170,6 +220,7 @@ impl Scratch {
             + size_of_val(self.pairs_i16.as_slice())
             + size_of_val(self.pairs_i8.as_slice())
             + 4 * (self.scales.len() + self.sums.len())
+            + 2 * self.codes.len()
             + self.groups.bytes()
     }
 }
@@ -184,116 +235,183 @@ fn compute_dtype(arithmetic: Arithmetic) -> ComputeDtype {
 
 /// Tokens from which panels pay; fewer go through the matrix one by one.
 const PANEL_TOKENS: usize = 4;
+/// Rows that a thread takes are a multiple of this: whole panels, and whole cache lines of results.
+const ROWS: usize = 16;
 
+/// How a product with a 4-bit matrix is computed, and the activations in the form for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Path {
+    /// [`matvec::four_bit_exact`], from `pairs_f32`.
+    Exact,
+    /// [`matmul::exact`], from `pairs_f32`.
+    ExactTiles(ComputeDtype),
+    /// [`matvec::four_bit_i16`] in units of so many columns, from `pairs_i16`.
+    NearExact(usize),
+    /// [`matvec::four_bit_u7`], from `pairs_i8`.
+    Fast,
+    /// [`matmul::panels`] in units of so many columns, from `groups`.
+    Panels { fast: bool, unit: usize },
+}
+
+/// Chooses the path and prepares the activations for it.
 #[inline(always)]
-fn four_bit<S: Simd>(
+fn prepare<S: Simd>(
     s: S,
     x: &[f32],
     w: &Params4bit,
-    y: &mut [f32],
     arithmetic: Arithmetic,
     scratch: &mut Scratch,
+    path: &mut Path,
 ) {
-    let (rows, cols) = (w.rows(), w.cols());
-    let tokens = y.len() / rows;
+    let cols = w.cols();
+    let tokens = x.len().checked_div(cols).unwrap_or(0);
     let whole = cols > 0 && cols.is_multiple_of(32);
     let unit = if cols.is_multiple_of(64) && w.quant_state.blocksize >= 64 { 64 } else { 32 };
     let fast = arithmetic == Arithmetic::Fast && S::HAS_DOT8 && unit == 64;
     let integer = whole && matches!(arithmetic, Arithmetic::NearExact | Arithmetic::Fast);
+    let Scratch { pairs_f32, pairs_i16, pairs_i8, scales, sums, groups, .. } = scratch;
     if integer && tokens >= PANEL_TOKENS {
-        matmul::group(s, x, cols, unit, fast, &mut scratch.groups);
-        match (fast, unit) {
-            (true, _) => matmul::panels::<S, true, 2>(s, w, &scratch.groups, tokens, 0..rows, y),
-            (false, 64) => matmul::panels::<S, false, 2>(s, w, &scratch.groups, tokens, 0..rows, y),
-            (false, _) => matmul::panels::<S, false, 1>(s, w, &scratch.groups, tokens, 0..rows, y),
-        }
+        matmul::group(s, x, cols, unit, fast, groups);
+        *path = Path::Panels { fast, unit };
     } else if integer {
-        let Scratch { pairs_i16, pairs_i8, scales, sums, .. } = scratch;
-        for (x, y) in x.chunks_exact(cols).zip(y.chunks_exact_mut(rows)) {
-            pairs_i16.clear();
-            pairs_i8.clear();
-            scales.clear();
-            sums.clear();
+        pairs_i16.clear();
+        pairs_i8.clear();
+        scales.clear();
+        sums.clear();
+        for x in x.chunks_exact(cols) {
             if fast {
-                activations::pairs_i8(s, x, unit, pairs_i8, scales, sums);
-                matvec::four_bit_u7(s, w, pairs_i8, scales, sums, 0..rows, y);
-                continue;
-            }
-            activations::pairs_i16(s, x, unit, matvec::ACTIVATIONS_I16, pairs_i16, scales);
-            if unit == 64 {
-                matvec::four_bit_i16::<S, 2>(s, w, pairs_i16, scales, 0..rows, y);
+                activations::pairs_i8(s, x, unit, pairs_i16, pairs_i8, scales, sums);
             } else {
-                matvec::four_bit_i16::<S, 1>(s, w, pairs_i16, scales, 0..rows, y);
+                activations::pairs_i16(s, x, unit, matvec::ACTIVATIONS_I16, pairs_i16, scales);
             }
         }
+        *path = if fast { Path::Fast } else { Path::NearExact(unit) };
     } else {
         let dtype = compute_dtype(arithmetic);
-        let pairs = &mut scratch.pairs_f32;
-        pairs.clear();
-        for t in 0..tokens {
-            let x = &x[t * cols..(t + 1) * cols];
+        pairs_f32.clear();
+        for x in x.chunks_exact(cols.max(1)) {
             if dtype == ComputeDtype::Float32 {
-                activations::pairs_f32(s, x, pairs);
+                activations::pairs_f32(s, x, pairs_f32);
             } else {
                 let x: Vec<f32> = x.iter().map(|&x| scalar::round_to(dtype, x)).collect();
-                activations::pairs_f32(s, &x, pairs);
+                activations::pairs_f32(s, &x, pairs_f32);
             }
         }
-        if whole && tokens == 1 && dtype == ComputeDtype::Float32 {
-            matvec::four_bit_exact(s, w, pairs, 0..rows, y);
-        } else {
-            matmul::exact(s, Matrix::FourBit(w, dtype), cols, pairs, tokens, 0..rows, y);
+        let one = whole && tokens == 1 && dtype == ComputeDtype::Float32;
+        *path = if one { Path::Exact } else { Path::ExactTiles(dtype) };
+    }
+}
+
+/// The rows `rows` of a product with a 4-bit matrix.
+#[inline(always)]
+fn four_bit<S: Simd>(
+    s: S,
+    w: &Params4bit,
+    scratch: &Scratch,
+    path: Path,
+    rows: Range<usize>,
+    mut out: Columns<'_>,
+) {
+    let cols = w.cols();
+    let Scratch { pairs_f32, pairs_i16, pairs_i8, scales, sums, groups, .. } = scratch;
+    let (chunks, tokens) = (cols / 32, out.tokens());
+    match path {
+        Path::Exact => matvec::four_bit_exact(s, w, pairs_f32, rows, out.of_token(0)),
+        Path::ExactTiles(dtype) => {
+            matmul::exact(s, Matrix::FourBit(w, dtype), cols, pairs_f32, rows, &mut out);
         }
+        Path::NearExact(unit) => {
+            let units = cols / unit;
+            for t in 0..tokens {
+                let x = &pairs_i16[t * chunks..][..chunks];
+                let (scales, y) = (&scales[t * units..][..units], out.of_token(t));
+                if unit == 64 {
+                    matvec::four_bit_i16::<S, 2>(s, w, x, scales, rows.clone(), y);
+                } else {
+                    matvec::four_bit_i16::<S, 1>(s, w, x, scales, rows.clone(), y);
+                }
+            }
+        }
+        Path::Fast => {
+            let units = cols / 64;
+            for t in 0..tokens {
+                let x = &pairs_i8[t * chunks..][..chunks];
+                let (scales, sums) = (&scales[t * units..][..units], &sums[t * units..][..units]);
+                matvec::four_bit_u7(s, w, x, scales, sums, rows.clone(), out.of_token(t));
+            }
+        }
+        Path::Panels { fast: true, .. } => matmul::panels::<S, true, 2>(s, w, groups, rows, &mut out),
+        Path::Panels { unit: 64, .. } => matmul::panels::<S, false, 2>(s, w, groups, rows, &mut out),
+        Path::Panels { .. } => matmul::panels::<S, false, 1>(s, w, groups, rows, &mut out),
     }
 }
 
 #[inline(always)]
-fn floats<S: Simd>(s: S, x: &[f32], w: &Floats, rows: usize, cols: usize, y: &mut [f32]) {
+fn prepare_floats<S: Simd>(s: S, x: &[f32], cols: usize, scratch: &mut Scratch) {
+    scratch.pairs_f32.clear();
+    for x in x.chunks_exact(cols.max(1)) {
+        activations::pairs_f32(s, x, &mut scratch.pairs_f32);
+    }
+}
+
+#[inline(always)]
+fn floats<S: Simd>(
+    s: S,
+    w: &Floats,
+    cols: usize,
+    scratch: &Scratch,
+    rows: Range<usize>,
+    mut out: Columns<'_>,
+) {
     use half::slice::HalfFloatSliceExt;
-    let tokens = y.len() / rows;
-    let mut pairs = Vec::with_capacity(tokens * cols.div_ceil(32));
-    for t in 0..tokens {
-        activations::pairs_f32(s, &x[t * cols..(t + 1) * cols], &mut pairs);
-    }
+    let (pairs, tokens) = (&scratch.pairs_f32, out.tokens());
     if tokens >= PANEL_TOKENS {
-        return matmul::exact(s, Matrix::Floats(w), cols, &pairs, tokens, 0..rows, y);
+        return matmul::exact(s, Matrix::Floats(w), cols, pairs, rows, &mut out);
     }
-    for (t, y) in y.chunks_exact_mut(rows).enumerate() {
-        let x = &pairs[t * cols.div_ceil(32)..(t + 1) * cols.div_ceil(32)];
+    let chunks = cols.div_ceil(32);
+    for t in 0..tokens {
+        let (x, y, rows) = (&pairs[t * chunks..][..chunks], out.of_token(t), rows.clone());
         match w {
-            Floats::F32(w) => matvec::floats::<S, matvec::StoredF32>(s, w, cols, x, 0..rows, y),
+            Floats::F32(w) => matvec::floats::<S, matvec::StoredF32>(s, w, cols, x, rows, y),
             Floats::Bf16(w) => {
-                matvec::floats::<S, matvec::StoredBf16>(s, w.reinterpret_cast(), cols, x, 0..rows, y);
+                matvec::floats::<S, matvec::StoredBf16>(s, w.reinterpret_cast(), cols, x, rows, y);
             }
             Floats::F16(w) => {
-                matvec::floats::<S, matvec::StoredF16>(s, w.reinterpret_cast(), cols, x, 0..rows, y);
+                matvec::floats::<S, matvec::StoredF16>(s, w.reinterpret_cast(), cols, x, rows, y);
             }
         }
     }
 }
 
 #[inline(always)]
-fn int8<S: Simd>(s: S, x: &[f32], activations: &Int8Activations, w: &Int8Params, y: &mut [f32]) {
-    let ca: Vec<i16> = activations.ca.iter().map(|&c| i16::from(c)).collect();
-    let (cols, tokens) = (w.cols, activations.sca.len());
+fn int8<S: Simd>(
+    s: S,
+    x: &[f32],
+    ca: &[i16],
+    activations: &Int8Activations,
+    w: &Int8Params,
+    rows: Range<usize>,
+    mut out: Columns<'_>,
+) {
+    let (cols, tokens) = (w.cols, out.tokens());
     let finish = |t: usize, r: usize, acc: i32| {
         let outliers: f32 = activations.outlier_cols.iter().map(|&c| x[t * cols + c] * w.get(r, c)).sum();
         mm_dequant(acc, activations.sca[t], w.scb[r]) + outliers
     };
-    for r in 0..w.rows {
+    for (i, r) in rows.enumerate() {
         let cb = &w.cb[r * cols..][..cols];
         let token = |t: usize| &ca[t * cols..][..cols];
         let mut t = 0;
         while t + 4 <= tokens {
             let x = [token(t), token(t + 1), token(t + 2), token(t + 3)];
             for acc in matvec::dot_int8(s, cb, x) {
-                y[t * w.rows + r] = finish(t, r, acc);
+                out.of_token(t)[i] = finish(t, r, acc);
                 t += 1;
             }
         }
         for t in t..tokens {
             let [acc] = matvec::dot_int8(s, cb, [token(t)]);
-            y[t * w.rows + r] = finish(t, r, acc);
+            out.of_token(t)[i] = finish(t, r, acc);
         }
     }
 }
@@ -320,12 +438,25 @@ fn tokens(x: &[f32], y: &[f32], rows: usize, cols: usize) -> usize {
 pub fn linear_4bit(x: &[f32], w: &Params4bit, y: &mut [f32], arithmetic: Arithmetic, scratch: &mut Scratch) {
     let (rows, cols) = (w.rows(), w.cols());
     check_4bit(w);
-    tokens(x, y, rows, cols);
+    let tokens = tokens(x, y, rows, cols);
+    if !vectors() {
+        return scalar::linear_4bit(x, w, y, compute_dtype(arithmetic));
+    }
+    let mut path = Path::Exact;
+    let chosen = &mut path;
     dispatch!(
-        four_bit,
-        (x: &[f32], w: &Params4bit, y: &mut [f32], arithmetic: Arithmetic, scratch: &mut Scratch),
-        scalar::linear_4bit(x, w, y, compute_dtype(arithmetic))
+        prepare,
+        (x: &[f32], w: &Params4bit, arithmetic: Arithmetic, scratch: &mut Scratch, chosen: &mut Path),
+        unreachable!("checked above")
     );
+    let scratch = &*scratch;
+    rows::split(rows, cols, ROWS, tokens, y, |rows, out| {
+        dispatch!(
+            four_bit,
+            (w: &Params4bit, scratch: &Scratch, path: Path, rows: Range<usize>, out: Columns<'_>),
+            unreachable!("checked above")
+        );
+    });
 }
 
 fn check_4bit(w: &Params4bit) {
@@ -343,17 +474,31 @@ fn check_4bit(w: &Params4bit) {
 /// # Panics
 /// When a length does not fit, or with more than 133,152 columns (i32 sums could overflow).
 pub fn linear_int8(x: &[f32], w: &Int8Params, threshold: f32, y: &mut [f32], scratch: &mut Scratch) {
-    tokens(x, y, w.rows, w.cols);
+    let tokens = tokens(x, y, w.rows, w.cols);
     assert_eq!(w.rows.checked_mul(w.cols), Some(w.cb.len()), "codes");
     assert_eq!(w.scb.len(), w.rows, "row scales");
     assert!(w.cols <= (i32::MAX / (127 * 127)) as usize, "too many columns");
-    let _ = scratch;
     let activations = &Int8Activations::quantize(x, w.cols, threshold);
-    dispatch!(
-        int8,
-        (x: &[f32], activations: &Int8Activations, w: &Int8Params, y: &mut [f32]),
-        scalar::linear_int8(x, activations, w, y)
-    );
+    if !vectors() {
+        return scalar::linear_int8(x, activations, w, y);
+    }
+    scratch.codes.clear();
+    scratch.codes.extend(activations.ca.iter().map(|&c| i16::from(c)));
+    let ca = scratch.codes.as_slice();
+    rows::split(w.rows, w.cols, ROWS, tokens, y, |rows, out| {
+        dispatch!(
+            int8,
+            (
+                x: &[f32],
+                ca: &[i16],
+                activations: &Int8Activations,
+                w: &Int8Params,
+                rows: Range<usize>,
+                out: Columns<'_>
+            ),
+            unreachable!("checked above")
+        );
+    });
 }
 
 /// Product with a matrix of stored floats (rows, cols): `x` is (tokens, cols), `y` (tokens, rows) and
@@ -361,14 +506,25 @@ pub fn linear_int8(x: &[f32], w: &Int8Params, threshold: f32, y: &mut [f32], scr
 ///
 /// # Panics
 /// When a length does not fit.
-pub fn linear_floats(x: &[f32], w: &Floats, rows: usize, cols: usize, y: &mut [f32]) {
-    tokens(x, y, rows, cols);
+pub fn linear_floats(x: &[f32], w: &Floats, rows: usize, cols: usize, y: &mut [f32], scratch: &mut Scratch) {
+    let tokens = tokens(x, y, rows, cols);
     assert_eq!(rows.checked_mul(cols), Some(w.len()), "weight length");
+    if !vectors() {
+        return scalar::linear_floats(x, w, rows, cols, y);
+    }
     dispatch!(
-        floats,
-        (x: &[f32], w: &Floats, rows: usize, cols: usize, y: &mut [f32]),
-        scalar::linear_floats(x, w, rows, cols, y)
+        prepare_floats,
+        (x: &[f32], cols: usize, scratch: &mut Scratch),
+        unreachable!("checked above")
     );
+    let scratch = &*scratch;
+    rows::split(rows, cols, ROWS, tokens, y, |rows, out| {
+        dispatch!(
+            floats,
+            (w: &Floats, cols: usize, scratch: &Scratch, rows: Range<usize>, out: Columns<'_>),
+            unreachable!("checked above")
+        );
+    });
 }
 
 /// RMSNorm of one row or several: rows of `weight.len()`, `y = x / sqrt(mean(x^2) + eps) * weight`.

@@ -42,7 +42,7 @@ pub struct Linear {
 /// Buffers of linear layers.
 #[derive(Debug, Default)]
 pub(crate) struct LinearScratch {
-    kernels: Scratch,
+    pub(crate) kernels: Scratch,
     /// A x, (tokens, r).
     low: Vec<f32>,
     /// B A x, (tokens, rows).
@@ -158,7 +158,9 @@ impl Linear {
         scratch: &mut LinearScratch,
     ) {
         match &self.matrix {
-            Matrix::Dense(values) => kernels::linear_floats(x, values, self.rows, self.cols, y),
+            Matrix::Dense(values) => {
+                kernels::linear_floats(x, values, self.rows, self.cols, y, &mut scratch.kernels);
+            }
             Matrix::FourBit(params) => kernels::linear_4bit(x, params, y, arithmetic, &mut scratch.kernels),
             Matrix::Int8 { params, threshold } => {
                 kernels::linear_int8(x, params, *threshold, y, &mut scratch.kernels);
@@ -191,11 +193,11 @@ impl Linear {
 /// y += scaling * B (A x).
 pub(crate) fn add_lora(lora: &LoraPair, x: &[f32], y: &mut [f32], scratch: &mut LinearScratch) {
     let tokens = x.len() / lora.cols;
-    let LinearScratch { low, delta, .. } = scratch;
+    let LinearScratch { low, delta, kernels } = scratch;
     low.resize(tokens * lora.r, 0.0);
-    kernels::linear_floats(x, &lora.a, lora.r, lora.cols, low);
+    kernels::linear_floats(x, &lora.a, lora.r, lora.cols, low, kernels);
     delta.resize(tokens * lora.rows, 0.0);
-    kernels::linear_floats(low, &lora.b, lora.rows, lora.r, delta);
+    kernels::linear_floats(low, &lora.b, lora.rows, lora.r, delta, kernels);
     kernels::axpy(lora.scaling * lora.scale, delta, y);
 }
 

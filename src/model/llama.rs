@@ -321,7 +321,8 @@ impl Llama {
         match &weights.lm_head {
             Some(lm_head) => lm_head.forward(normed, y, lora, *arithmetic, &mut s.linear),
             None => {
-                kernels::linear_floats(normed, &weights.embed_tokens, vocab_size, hidden_size, y);
+                let scratch = &mut s.linear.kernels;
+                kernels::linear_floats(normed, &weights.embed_tokens, vocab_size, hidden_size, y, scratch);
                 if let Some(lora) = lora {
                     add_lora(lora, normed, y, &mut s.linear);
                 }

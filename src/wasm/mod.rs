@@ -8,6 +8,8 @@ mod parity;
 mod quantized;
 mod session;
 mod stored;
+#[cfg(target_feature = "atomics")]
+mod threads;
 mod views;
 
 use wasm_bindgen::prelude::*;

@@ -43,7 +43,7 @@ impl Model {
         let Ok(part) = Floats::from_f32(values, &embedding.dtype()) else { return false };
         let x = vector(cols);
         let (mut y, mut expected) = (vec![f32::NAN; rows], vec![0.0; rows]);
-        kernels::linear_floats(&x, &part, rows, cols, &mut y);
+        kernels::linear_floats(&x, &part, rows, cols, &mut y, &mut Default::default());
         scalar::linear_floats(&x, &part, rows, cols, &mut expected);
         same_bits(&y, &expected)
     }

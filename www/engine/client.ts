@@ -136,11 +136,16 @@ async function connect(
   options: { variant?: VariantName | undefined; threads?: number | undefined },
   signal?: AbortSignal,
 ): Promise<{ connection: Connection; variant: VariantInfo }> {
+  const threads = options.threads ?? null;
+  if (threads !== null && !(Number.isInteger(threads) && threads >= 1 && threads <= 64)) {
+    const expected = "a whole number from 1 to 64";
+    throw new NibblamaError("invalid-argument", "not a number of threads", { expected, found: String(threads) });
+  }
   const { candidates, rejected } = await variantsByPreference(options);
   for (const name of candidates) {
     const connection = new Connection();
     try {
-      const started = await connection.call("start", { variant: name }, { signal });
+      const started = await connection.call("start", { variant: name, threads }, { signal });
       return { connection, variant: { ...started, rejected } };
     } catch (error) {
       connection.dispose();

@@ -1,12 +1,12 @@
 /** A model's files to a model: headers of all weight files first, then every tensor once, in file order. */
 
+import type { Glue } from "./builds";
 import { NibblamaError } from "./errors";
 import type { Calls } from "./protocol";
 import { ByteReader, openSource, type Source } from "./source";
 import { Text, type TextFile } from "./text";
 import type { Arithmetic, LoadProgress, ModelFacts } from "./types";
 
-export type Glue = typeof import("./pkg/simd128/nibblama.js");
 export type WasmModel = import("./pkg/simd128/nibblama.js").Model;
 type WasmLoader = InstanceType<Glue["Loader"]>;
 

@@ -46,7 +46,7 @@ export interface PostedGenerateOptions {
 /** What can be asked of the worker, with the answer to each. */
 export interface Calls {
   start: {
-    request: { variant: VariantName };
+    request: { variant: VariantName; threads: number | null };
     result: VariantInfo;
   };
   load: {

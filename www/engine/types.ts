@@ -317,7 +317,7 @@ export type VariantName = "relaxed-threads" | "simd128-threads" | "relaxed" | "s
 export interface VariantInfo {
   name: VariantName;
   simd: "relaxed" | "simd128";
-  /** 1 in a build without threads. */
+  /** Threads that compute; fewer than asked for where some did not start, 1 in a build without them. */
   threads: number;
   /** The kernels inside: "scalar", "simd128" or "relaxed-simd". */
   isa: string;

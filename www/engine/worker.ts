@@ -1,8 +1,10 @@
 /** The worker's side: owns the WebAssembly module and the model, and answers the calls of protocol.ts. */
 
+import { BUILDS, threaded } from "./builds";
 import { NibblamaError } from "./errors";
 import { toFootprint } from "./footprint";
-import { load, type Engine, type Glue, type Loaded, type Task } from "./load";
+import { load, type Engine, type Loaded, type Task } from "./load";
+import { MAX_THREADS, startPool } from "./pool";
 import type { CallName, Calls, PostedPrompt, Report, ToPage, ToWorker } from "./protocol";
 import type { Arithmetic, FinishReason, MemoryLedger, StoredTensor, TensorSummary, VariantInfo, VariantName } from "./types";
 import { openSource } from "./source";
@@ -16,14 +18,6 @@ interface Port {
 }
 
 const port = globalThis as unknown as Port;
-
-/** Every build has the same classes; those with threads take a memory besides. */
-const BUILDS: Record<VariantName, () => Promise<Glue>> = {
-  "relaxed-threads": () => import("./pkg/relaxed-threads/nibblama.js") as Promise<unknown> as Promise<Glue>,
-  "simd128-threads": () => import("./pkg/simd128-threads/nibblama.js") as Promise<unknown> as Promise<Glue>,
-  relaxed: () => import("./pkg/relaxed/nibblama.js"),
-  simd128: () => import("./pkg/simd128/nibblama.js"),
-};
 
 /** Prompt tokens read between two looks at the messages, chosen so that a piece takes well under 100 ms. */
 const PIECE_WORK = 2e8;
@@ -43,7 +37,7 @@ type Handlers = {
 };
 
 const handlers: Handlers = {
-  start: ({ variant }) => start(variant),
+  start: ({ variant, threads }) => start(variant, threads),
   load: async (request, task, report) => {
     loaded = await load(started(), request, task, (progress) => report({ kind: "progress", progress }));
     return loaded.facts;
@@ -112,14 +106,16 @@ const handlers: Handlers = {
   adapters: () => current().model.adapters(),
 };
 
-async function start(name: VariantName): Promise<VariantInfo> {
+async function start(name: VariantName, wanted: number | null): Promise<VariantInfo> {
   const variant = VARIANTS.find((each) => each.name === name);
   if (variant === undefined) throw new NibblamaError("invalid-argument", "no such build", { found: name });
   const glue = await BUILDS[name]();
   const { memory } = await glue.default();
   engine = { glue, memory };
-  // The builds with threads have shared memory already, but their kernels still run on this thread alone.
-  return { name, simd: variant.simd, threads: 1, isa: glue.isa(), rejected: [] };
+  const pooled = threaded(glue);
+  const most = wanted ?? Math.min(navigator.hardwareConcurrency || 1, MAX_THREADS);
+  const threads = pooled === null || most === 1 ? 1 : await startPool(name, pooled, memory, most);
+  return { name, simd: variant.simd, threads, isa: glue.isa(), rejected: [] };
 }
 
 function started(): Engine {
