@@ -8,7 +8,7 @@ import { state } from "../app/state";
 import { axisBottom, axisLeft, dot } from "../draw/axes";
 import { Canvas, type Drawing, type Point } from "../draw/canvas";
 import { linear, log, type Scale } from "../draw/scale";
-import { Blocksize as BlocksizeControl, BLOCKSIZES, Choice, DoubleQuant, LabNotice, QuantType } from "./controls";
+import { Blocksize as BlocksizeControl, BLOCKSIZES, Choice, DoubleQuant, LabNotice, QuantType, withoutOriginals } from "./controls";
 import { Question } from "./question";
 import { View, type Table } from "./view";
 import { viewWords } from "./words";
@@ -43,7 +43,7 @@ export default function Blocksize(): JSX.Element {
     <View
       id="blocksize"
       text={<p>{t.text}</p>}
-      takeaway={sweeps === null ? null : sentence(sweeps[on])}
+      takeaway={sweeps === null ? withoutOriginals() : sentence(sweeps[on])}
       caption={t.caption(quant_type.toUpperCase(), short(tensor.value?.name ?? ""))}
       controls={
         <>
@@ -60,23 +60,25 @@ export default function Blocksize(): JSX.Element {
       table={sweeps === null ? null : tableOf(sweeps)}
     >
       <LabNotice error={answer.error} />
-      <Canvas
-        name="sweep"
-        label={t.chart}
-        height={(width, rem) => Math.min(27 * rem, Math.max(19 * rem, width * 0.55))}
-        draw={(drawing) => sweeps !== null && draw(drawing, sweeps, on)}
-        slider={{
-          value: place,
-          min: 0,
-          max: BLOCKSIZES.length - 1,
-          page: 2,
-          text: here === undefined ? String(state.blocksize.value) : inWords(here),
-          onChange: (next) => (state.blocksize.value = BLOCKSIZES[next] ?? 64),
-        }}
-        onPoint={(point) => {
-          if (sweeps !== null && (point.phase === "down" || point.phase === "drag")) pick(point, sweeps, point.phase === "down");
-        }}
-      />
+      {withoutOriginals() !== null ? null : (
+        <Canvas
+          name="sweep"
+          label={t.chart}
+          height={(width, rem) => Math.min(27 * rem, Math.max(19 * rem, width * 0.55))}
+          draw={(drawing) => sweeps !== null && draw(drawing, sweeps, on)}
+          slider={{
+            value: place,
+            min: 0,
+            max: BLOCKSIZES.length - 1,
+            page: 2,
+            text: here === undefined ? String(state.blocksize.value) : inWords(here),
+            onChange: (next) => (state.blocksize.value = BLOCKSIZES[next] ?? 64),
+          }}
+          onPoint={(point) => {
+            if (sweeps !== null && (point.phase === "down" || point.phase === "drag")) pick(point, sweeps, point.phase === "down");
+          }}
+        />
+      )}
     </View>
   );
 }

@@ -7,7 +7,7 @@ import { settings, short, tensor, useAnswer } from "../app/lab";
 import { axisBottom, axisLeft, dot, line } from "../draw/axes";
 import { Canvas, type Drawing } from "../draw/canvas";
 import { linear } from "../draw/scale";
-import { Blocksize, Choice, LabNotice } from "./controls";
+import { Blocksize, Choice, LabNotice, withoutOriginals } from "./controls";
 import { Question } from "./question";
 import { View, type Table } from "./view";
 import { viewWords } from "./words";
@@ -32,7 +32,7 @@ export default function Contest(): JSX.Element {
     <View
       id="contest"
       text={<p>{t.text}</p>}
-      takeaway={formats === null ? null : sentence(formats, name)}
+      takeaway={formats === null ? withoutOriginals() : sentence(formats, name)}
       caption={t.caption}
       controls={
         <>
@@ -45,18 +45,22 @@ export default function Contest(): JSX.Element {
       table={formats === null ? null : tableOf(formats, name)}
     >
       <LabNotice error={answer.error} />
-      <Canvas
-        name="formats"
-        label={formats === null ? "" : `${t.chart}: ${formats.map(inWords).join("; ")}`}
-        height={(width, rem) => Math.min(22 * rem, Math.max(17 * rem, width * 0.45))}
-        draw={(drawing) => formats !== null && drawScatter(drawing, formats)}
-      />
-      <Canvas
-        name="levels"
-        label={t.levels}
-        height={(width, rem) => (1.8 + Math.ceil(7 / columnsOf(width, rem)) * ROW) * rem}
-        draw={(drawing) => formats !== null && drawLevels(drawing, formats)}
-      />
+      {withoutOriginals() !== null ? null : (
+        <>
+          <Canvas
+            name="formats"
+            label={formats === null ? "" : `${t.chart}: ${formats.map(inWords).join("; ")}`}
+            height={(width, rem) => Math.min(22 * rem, Math.max(17 * rem, width * 0.45))}
+            draw={(drawing) => formats !== null && drawScatter(drawing, formats)}
+          />
+          <Canvas
+            name="levels"
+            label={t.levels}
+            height={(width, rem) => (1.8 + Math.ceil(7 / columnsOf(width, rem)) * ROW) * rem}
+            draw={(drawing) => formats !== null && drawLevels(drawing, formats)}
+          />
+        </>
+      )}
     </View>
   );
 }

@@ -155,3 +155,8 @@ export function LabNotice(props: { error: Error | null }): JSX.Element | null {
   }
   return tensor.value?.original === false ? <p class="notice">{t.noOriginals}</p> : null;
 }
+
+/** What a view says that can show nothing without the values before quantization; null where they are there. */
+export function withoutOriginals(): string | null {
+  return tensor.value?.original === false ? words.value.needsOriginals : null;
+}

@@ -2,7 +2,7 @@
 
 import { open } from "node:fs/promises";
 import { expect, test, type Locator, type Page } from "@playwright/test";
-import { openView, table, takeaway } from "./support";
+import { openView, ready, table, takeaway } from "./support";
 
 const FULL = "../models/stories/model.safetensors";
 const NF4 = "../models/stories-nf4/model.safetensors";
@@ -243,4 +243,31 @@ test.describe("with a finger", () => {
     await view.locator(".question-options button").first().tap();
     await expect(view.locator(".question-answer")).not.toBeEmpty();
   });
+});
+
+test("a checkpoint without originals shows its codes and says what it cannot show", async ({ page }) => {
+  const folder = "../models/stories-nf4";
+  await page.goto("./#1&lang=en");
+  await expect(page.locator(".ending [role=status]")).not.toBeEmpty({ timeout: 90_000 });
+  await page.setInputFiles(
+    "[data-pick=files]",
+    ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"].map((name) => `${folder}/${name}`),
+  );
+  await expect(page.getByRole("button", { name: "Back to the built-in model" })).toBeVisible({ timeout: 60_000 });
+  const show = async (id: string) => {
+    await page.locator(`#${id}`).evaluate((element) => element.scrollIntoView({ behavior: "instant" }));
+    return ready(page, id);
+  };
+  const block = await show("block");
+  await expect(block.locator(".notice")).toContainText("already quantized");
+  await expect(block.getByRole("slider", { name: "Plant an outlier" })).toBeDisabled();
+  const columns = await table(block);
+  expect(columns["weight"]).toBeUndefined();
+  const codes = await readTensor(NF4, `${TENSOR}.weight`);
+  const first = 64 * Number(await block.locator("[data-choice=block]").inputValue());
+  expect(columns["code"]?.[0]).toBe((codes[first / 2] as number) >> 4);
+  await expect((await show("blocksize")).locator(".takeaway")).toContainText("before quantization");
+  await expect((await show("contest")).locator(".takeaway")).toContainText("before quantization");
+  await expect((await show("map")).getByRole("radio", { name: "error" })).toBeDisabled();
+  await expect((await show("double")).locator("canvas")).toHaveCount(2);
 });

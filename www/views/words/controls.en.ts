@@ -11,6 +11,7 @@ export const en = {
   motion: "Motion",
   noOriginals:
     "This checkpoint is already quantized and its originals are not here. What you see is computed from the restored weights, so errors against the original cannot be shown.",
+  needsOriginals: "This comparison needs the weights as they were before quantization.",
   labFailed: "The weights could not be read",
   retry: "Try again",
   reading: "Reading the weights",
