@@ -39,7 +39,7 @@ export const FIELDS = {
   theme: oneOf("", "light", "dark"),
   prompt: text("Once upon a time", 1000),
   seed: integer(7, 0, 2 ** 31),
-  temp: decimal(0.8, 0, 2),
+  temp: decimal(0.6, 0, 2),
 
   // What is looked at: the chosen weight's place in the flattened tensor also says which block is meant.
   tensor: text("", 300),
