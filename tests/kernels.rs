@@ -9,6 +9,34 @@ use nibblama::quant::{ComputeDtype, Floats, Int8Params, Params4bit, QuantType};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
+/// Runs the checks on every instruction set of this build and machine, and says which.
+fn each_isa(what: &str, check: impl Fn()) {
+    let mut ran = Vec::new();
+    for &isa in kernels::available() {
+        #[cfg(not(target_arch = "wasm32"))]
+        kernels::with_isa(isa, || {
+            assert_eq!(kernels::isa(), isa);
+            check();
+        });
+        #[cfg(target_arch = "wasm32")]
+        check();
+        ran.push(isa);
+    }
+    assert_eq!(ran, EXPECTED, "{what} ran on other variants than this build has");
+}
+
+/// What a build has; on x86-64 the tests ask for a machine with AVX2.
+#[cfg(target_arch = "x86_64")]
+const EXPECTED: &[Isa] = &[Isa::Scalar, Isa::Avx2];
+#[cfg(target_arch = "aarch64")]
+const EXPECTED: &[Isa] = &[Isa::Scalar, Isa::Neon];
+#[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+const EXPECTED: &[Isa] = &[Isa::RelaxedSimd];
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128", not(target_feature = "relaxed-simd")))]
+const EXPECTED: &[Isa] = &[Isa::Simd128];
+#[cfg(all(target_arch = "wasm32", not(target_feature = "simd128")))]
+const EXPECTED: &[Isa] = &[Isa::Scalar];
+
 /// Normal-like values from a fixed generator.
 struct Random(u64);
 
@@ -64,26 +92,18 @@ fn relative_error(x: &[f32], w: &[f32], rows: usize, cols: usize, y: &[f32]) -> 
 }
 
 #[test]
-fn the_vector_variant_runs() {
-    let isa = kernels::isa();
-    println!("kernels run on {}", isa.as_str());
-    #[cfg(target_arch = "x86_64")]
-    assert_eq!(isa, Isa::Avx2);
-    #[cfg(target_arch = "aarch64")]
-    assert_eq!(isa, Isa::Neon);
-    #[cfg(target_arch = "wasm32")]
-    assert_eq!(
-        isa,
-        match (cfg!(target_feature = "simd128"), cfg!(target_feature = "relaxed-simd")) {
-            (_, true) => Isa::RelaxedSimd,
-            (true, false) => Isa::Simd128,
-            (false, false) => Isa::Scalar,
-        }
-    );
+fn the_best_variant_is_in_use() {
+    assert_eq!(kernels::available(), EXPECTED);
+    assert_eq!(Some(&kernels::isa()), EXPECTED.last());
+    println!("kernels run on {}", kernels::isa().as_str());
 }
 
 #[test]
 fn four_bit_products() {
+    each_isa("four_bit_products", check_four_bit_products);
+}
+
+fn check_four_bit_products() {
     let mut random = Random(1);
     let mut scratch = Scratch::default();
     for &(rows, cols, blocksize) in SHAPES {
@@ -136,6 +156,10 @@ fn four_bit_products() {
 
 #[test]
 fn float_products() {
+    each_isa("float_products", check_float_products);
+}
+
+fn check_float_products() {
     let mut random = Random(2);
     for &(rows, cols, _) in SHAPES {
         let src = random.values(rows * cols, 1.0);
@@ -157,6 +181,10 @@ fn float_products() {
 
 #[test]
 fn int8_products() {
+    each_isa("int8_products", check_int8_products);
+}
+
+fn check_int8_products() {
     let mut random = Random(3);
     for &(rows, cols, _) in SHAPES {
         let w = Int8Params::quantize(&random.values(rows * cols, 1.0), rows, cols).unwrap();
@@ -176,6 +204,10 @@ fn int8_products() {
 
 #[test]
 fn elementwise() {
+    each_isa("elementwise", check_elementwise);
+}
+
+fn check_elementwise() {
     let mut random = Random(4);
     for n in (1..70).chain([127, 128, 576]) {
         let (x, w) = (random.values(2 * n, 5.0), random.values(n, 1.0));
@@ -233,6 +265,10 @@ fn exp_is_within_its_bound() {
 
 #[test]
 fn codes_and_values() {
+    each_isa("codes_and_values", check_codes_and_values);
+}
+
+fn check_codes_and_values() {
     let mut random = Random(5);
     for quant_type in [QuantType::Nf4, QuantType::Fp4] {
         for blocksize in [32, 64, 256] {
@@ -270,6 +306,160 @@ fn codes_and_values() {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Every code in every place of a byte, against every other, with scales at both ends of f32.
+#[test]
+fn all_codes() {
+    each_isa("all codes", || {
+        for quant_type in [QuantType::Nf4, QuantType::Fp4] {
+            for scale in [1.0, 1e-37, 1e37] {
+                let levels = quant_type.codebook();
+                let src: Vec<f32> =
+                    (0..256).flat_map(|i| [levels[i / 16], levels[i % 16]]).map(|x| x * scale).collect();
+                let w = Params4bit::quantize(&src, &[8, 64], Dtype::F32, quant_type, 64, false).unwrap();
+                let mut out = vec![f32::NAN; 512];
+                kernels::dequantize_4bit(&w, &mut out);
+                assert_bits("values", &out, &w.dequantize());
+                // Each unit vector picks out one column.
+                for k in 0..64 {
+                    let mut x = vec![0.0; 64];
+                    x[k] = 1.0;
+                    let mut y = vec![f32::NAN; 8];
+                    kernels::linear_4bit(&x, &w, &mut y, Arithmetic::Exact, &mut Scratch::default());
+                    let column: Vec<f32> = (0..8).map(|r| out[r * 64 + k] + 0.0).collect();
+                    assert_bits("column", &y, &column);
+                }
+            }
+        }
+    });
+}
+
+/// Inputs and outputs may lie at any address that an f32 may have.
+#[test]
+fn unaligned_views() {
+    each_isa("unaligned views", || {
+        let mut random = Random(6);
+        let (rows, cols, tokens) = (13, 192, 5);
+        let src = random.values(rows * cols, 1.0);
+        let w = Params4bit::quantize(&src, &[rows, cols], Dtype::F32, QuantType::Nf4, 64, true).unwrap();
+        let x = random.values(tokens * cols + 3, 1.0);
+        let mut y = vec![f32::NAN; tokens * rows + 3];
+        let mut expected = vec![f32::NAN; tokens * rows];
+        for offset in 0..4 {
+            let x = &x[offset..][..tokens * cols];
+            for tokens in [1, tokens] {
+                let (x, y) = (&x[..tokens * cols], &mut y[3 - offset..][..tokens * rows]);
+                let expected = &mut expected[..tokens * rows];
+                kernels::linear_4bit(x, &w, y, Arithmetic::Exact, &mut Scratch::default());
+                scalar::linear_4bit(x, &w, expected, ComputeDtype::Float32);
+                assert_bits("4-bit", y, expected);
+                kernels::linear_floats(x, &Floats::F32(src.clone()), rows, cols, y, &mut Scratch::default());
+                scalar::linear_floats(x, &Floats::F32(src.clone()), rows, cols, expected);
+                assert_bits("floats", y, expected);
+            }
+        }
+    });
+}
+
+/// Rows without columns sum to zero, whatever was in the output.
+#[test]
+fn empty_columns() {
+    each_isa("empty columns", || {
+        for tokens in [1, 5] {
+            let mut y = vec![f32::NAN; 3 * tokens];
+            kernels::linear_floats(&[], &Floats::F32(Vec::new()), 3, 0, &mut y, &mut Scratch::default());
+            assert_bits("no columns", &y, &vec![0.0; 3 * tokens]);
+        }
+    });
+}
+
+/// The same bits for any number of threads, for products on both sides of the size from which they are shared.
+#[cfg(not(target_arch = "wasm32"))]
+#[test]
+fn threads_change_no_bit() {
+    let mut random = Random(7);
+    let mut scratch = Scratch::default();
+    for (rows, cols, tokens) in [(64, 64, 1), (1030, 1024, 1), (1030, 1024, 3), (250, 512, 20)] {
+        let src = random.values(rows * cols, 1.0);
+        let w = Params4bit::quantize(&src, &[rows, cols], Dtype::F32, QuantType::Nf4, 64, true).unwrap();
+        let int8 = Int8Params::quantize(&src, rows, cols).unwrap();
+        let floats = Floats::from_f32(src, &Dtype::BF16).unwrap();
+        let x = random.values(tokens * cols, 1.0);
+        let mut products = |threads: usize| {
+            assert_eq!(kernels::set_threads(threads), threads);
+            let mut all = Vec::new();
+            for arithmetic in [
+                Arithmetic::Exact,
+                Arithmetic::NearExact,
+                Arithmetic::Fast,
+                Arithmetic::Emulated(ComputeDtype::Bfloat16),
+            ] {
+                let mut y = vec![f32::NAN; tokens * rows];
+                kernels::linear_4bit(&x, &w, &mut y, arithmetic, &mut scratch);
+                all.extend(y);
+            }
+            let mut y = vec![f32::NAN; tokens * rows];
+            kernels::linear_floats(&x, &floats, rows, cols, &mut y, &mut scratch);
+            all.extend_from_slice(&y);
+            kernels::linear_int8(&x, &int8, 6.0, &mut y, &mut scratch);
+            all.extend(y);
+            all
+        };
+        let one = products(1);
+        for threads in [2, 3, 7] {
+            assert_bits(&format!("{rows}x{cols} t{tokens} on {threads}"), &products(threads), &one);
+        }
+        products(1);
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+mod random_shapes {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn products_of_any_shape(
+            rows in 1usize..40,
+            cols in 1usize..700,
+            tokens in 0usize..12,
+            log_blocksize in 5u32..13,
+            fp4: bool,
+            double_quant: bool,
+            seed: u64,
+        ) {
+            let mut random = Random(seed);
+            let quant_type = if fp4 { QuantType::Fp4 } else { QuantType::Nf4 };
+            let src = random.values(rows * cols, 1.0);
+            let w = Params4bit::quantize(
+                &src, &[rows, cols], Dtype::F32, quant_type, 1 << log_blocksize, double_quant,
+            ).unwrap();
+            let x = random.values(tokens * cols, 1.0);
+            each_isa("random shapes", || {
+                let mut scratch = Scratch::default();
+                let mut y = vec![f32::NAN; tokens * rows];
+                let mut expected = y.clone();
+                kernels::linear_4bit(&x, &w, &mut y, Arithmetic::Exact, &mut scratch);
+                scalar::linear_4bit(&x, &w, &mut expected, ComputeDtype::Float32);
+                assert_bits("4-bit", &y, &expected);
+                let magnitude = expected.iter().fold(0.0f32, |m, y| m.max(y.abs())) + (cols as f32).sqrt();
+                for (arithmetic, bound) in [(Arithmetic::NearExact, 2e-3), (Arithmetic::Fast, 1e-1)] {
+                    kernels::linear_4bit(&x, &w, &mut y, arithmetic, &mut scratch);
+                    let worst = y.iter().zip(&expected).map(|(a, e)| (a - e).abs()).fold(0.0, f32::max);
+                    assert!(worst <= bound * magnitude, "{arithmetic:?}: {worst} of {magnitude}");
+                }
+                let floats = Floats::from_f32(src.clone(), &Dtype::F16).unwrap();
+                kernels::linear_floats(&x, &floats, rows, cols, &mut y, &mut scratch);
+                scalar::linear_floats(&x, &floats, rows, cols, &mut expected);
+                assert_bits("floats", &y, &expected);
+            });
         }
     }
 }

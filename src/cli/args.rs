@@ -101,6 +101,9 @@ pub struct Computation {
     /// How products with 4-bit weights are computed [near-exact where generate draws tokens, exact elsewhere]
     #[arg(long, value_enum)]
     pub arithmetic: Option<ArithmeticArg>,
+    /// Threads to compute on; results do not depend on it [one per core, at most 8]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: Option<u16>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

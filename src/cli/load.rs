@@ -15,6 +15,9 @@ use crate::output::progress;
 /// The name under which the adapter of `--adapter` is loaded.
 const ADAPTER: &str = "adapter";
 
+/// More threads than this wait for each other longer than they compute.
+const MAX_THREADS: usize = 8;
+
 impl ArithmeticArg {
     fn arithmetic(self) -> Arithmetic {
         match self {
@@ -181,6 +184,8 @@ pub fn load(
         return Err(invalid("--arithmetic", "it is the arithmetic of float32")
             .found(format!("--compute-dtype {}", compute_dtype.as_str())));
     }
+    let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MAX_THREADS));
+    nibblama::kernels::set_threads(computation.threads.map_or_else(cores, usize::from));
     // The adapter first: its errors should not wait for the weights.
     let adapter = adapter.map(Adapter::load).transpose()?;
     let checkpoint = Checkpoint::open(dir)?;

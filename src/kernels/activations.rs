@@ -25,7 +25,8 @@ fn chunks(x: &[f32]) -> impl Iterator<Item = [f32; 32]> {
 }
 
 /// Appends one row in pair order, padded with zeros to whole chunks.
-#[inline(always)]
+#[cfg_attr(target_arch = "wasm32", inline(never))]
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
 pub fn pairs_f32<S: Simd>(s: S, x: &[f32], out: &mut Vec<PairsF32>) {
     for chunk in chunks(x) {
         let v = chunk.as_chunks::<4>().0;
@@ -58,7 +59,8 @@ fn unit_scale<S: Simd>(s: S, unit: &[f32], limit: f32) -> (f32, f32) {
 
 /// Appends the codes of one row of whole chunks in pair order, and a scale for every `UNIT` elements
 /// (or fewer, at the end).
-#[inline(always)]
+#[cfg_attr(target_arch = "wasm32", inline(never))]
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
 pub fn pairs_i16<S: Simd>(
     s: S,
     x: &[f32],

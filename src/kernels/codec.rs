@@ -162,7 +162,8 @@ pub fn quantize_4bit<S: Simd>(
 
 /// Elements `first..first + out.len()` of `w`, where `first` is a multiple of 32 or the range is
 /// taken one by one.
-#[inline(always)]
+#[cfg_attr(target_arch = "wasm32", inline(never))]
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
 pub fn dequantize_range<S: Simd>(s: S, w: &Params4bit, first: usize, out: &mut [f32]) {
     let state = &w.quant_state;
     let scalar = |first: usize, out: &mut [f32]| {

@@ -182,25 +182,51 @@ pub fn attention<S: Simd>(
         }
     }
     scores.chunks_exact_mut(positions).for_each(|scores| softmax(s, scores));
-    for (out, scores) in out.chunks_exact_mut(head_dim).zip(scores.chunks_exact(positions)) {
-        let whole = head_dim / 16 * 16;
-        for j in (0..whole).step_by(16) {
-            let mut acc = [s.splat_f32(0.0); 4];
-            for (&p, v) in scores.iter().zip(v.chunks_exact(head_dim)) {
-                let (p, v) = (s.splat_f32(p), v[j..j + 16].as_chunks::<4>().0);
-                for i in 0..4 {
-                    acc[i] = s.add_f32(acc[i], s.mul_f32(p, s.load(&v[i])));
+    out.fill(0.0);
+    // A block of values stays in the first-level cache for all heads.
+    let block = (VALUE_BLOCK / head_dim).max(1);
+    for (b, v) in v.chunks(block * head_dim).enumerate() {
+        let seen = b * block..b * block + v.len() / head_dim;
+        for (out, scores) in out.chunks_exact_mut(head_dim).zip(scores.chunks_exact(positions)) {
+            let scores = &scores[seen.clone()];
+            let (wide, narrow) = (head_dim / 32 * 32, head_dim / 16 * 16);
+            for j in (0..wide).step_by(32) {
+                weigh::<S, 8>(s, scores, v, head_dim, j, out);
+            }
+            for j in (wide..narrow).step_by(16) {
+                weigh::<S, 4>(s, scores, v, head_dim, j, out);
+            }
+            if narrow < head_dim {
+                for (&p, v) in scores.iter().zip(v.chunks_exact(head_dim)) {
+                    axpy(s, p, &v[narrow..], &mut out[narrow..]);
                 }
             }
-            for (out, acc) in out[j..j + 16].as_chunks_mut::<4>().0.iter_mut().zip(acc) {
-                s.store(out, acc);
-            }
         }
-        if whole < head_dim {
-            out[whole..].fill(0.0);
-            for (&p, v) in scores.iter().zip(v.chunks_exact(head_dim)) {
-                axpy(s, p, &v[whole..], &mut out[whole..]);
-            }
+    }
+}
+
+/// Elements of values that attention takes at a time, 16 KB.
+const VALUE_BLOCK: usize = 4096;
+
+/// Adds the weighted values to `4 * N` elements of `out` from `j` on.
+#[inline(always)]
+fn weigh<S: Simd, const N: usize>(
+    s: S,
+    scores: &[f32],
+    v: &[f32],
+    head_dim: usize,
+    j: usize,
+    out: &mut [f32],
+) {
+    let out = out[j..j + 4 * N].as_chunks_mut::<4>().0;
+    let mut acc: [S::V; N] = std::array::from_fn(|i| s.load(&out[i]));
+    for (&p, v) in scores.iter().zip(v.chunks_exact(head_dim)) {
+        let (p, v) = (s.splat_f32(p), v[j..j + 4 * N].as_chunks::<4>().0);
+        for i in 0..N {
+            acc[i] = s.add_f32(acc[i], s.mul_f32(p, s.load(&v[i])));
         }
+    }
+    for (out, acc) in out.iter_mut().zip(acc) {
+        s.store(out, acc);
     }
 }

@@ -4,6 +4,9 @@
 //! lies in one block and one byte-aligned row, whatever the blocksize; other shapes go through
 //! [`super::matmul`].
 
+// Each kernel is a function of its own in WebAssembly, where an engine allocates registers for a whole function at
+// once. Natively it must be inlined into the function that enables its instructions.
+
 use std::ops::Range;
 
 use super::activations::{PairsF32, PairsI8, PairsI16};
@@ -43,7 +46,8 @@ pub fn levels_u7(w: &Params4bit) -> [u8; 16] {
 }
 
 /// Scales of `out.len()` units of `unit` elements, the first of which is unit `first` of the tensor.
-#[inline(always)]
+#[cfg_attr(target_arch = "wasm32", inline(never))]
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
 pub fn unit_scales(w: &Params4bit, unit: usize, first: usize, out: &mut [f32]) {
     let shift = (w.quant_state.blocksize / unit).trailing_zeros();
     match &w.quant_state.absmax {
@@ -94,7 +98,8 @@ fn segments(
 }
 
 /// Exact product: `y[i]` for row `rows.start + i`. `x` holds the token, rows hold whole chunks.
-#[inline(always)]
+#[cfg_attr(target_arch = "wasm32", inline(never))]
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
 pub fn four_bit_exact<S: Simd>(s: S, w: &Params4bit, x: &[PairsF32], rows: Range<usize>, y: &mut [f32]) {
     let table = TableF32::new(s, &w.quant_state.code);
     let mask = s.hide(s.splat_u32(0x0f0f_0f0f));
@@ -119,7 +124,8 @@ pub fn four_bit_exact<S: Simd>(s: S, w: &Params4bit, x: &[PairsF32], rows: Range
 
 /// Near-exact product with activations quantized in units of `CHUNKS * 32`, none of which may
 /// straddle blocks.
-#[inline(always)]
+#[cfg_attr(target_arch = "wasm32", inline(never))]
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
 pub fn four_bit_i16<S: Simd, const CHUNKS: usize>(
     s: S,
     w: &Params4bit,
@@ -158,7 +164,8 @@ pub fn four_bit_i16<S: Simd, const CHUNKS: usize>(
 }
 
 /// Fast product, units of 64. `biases[u]` is the sum of the codes of unit `u`.
-#[inline(always)]
+#[cfg_attr(target_arch = "wasm32", inline(never))]
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
 pub fn four_bit_u7<S: Simd>(
     s: S,
     w: &Params4bit,
@@ -271,7 +278,8 @@ fn half_to_f32<S: Simd>(s: S, v: S::V) -> S::V {
 
 /// Product with stored floats in pair order: `y[i]` for row `rows.start + i`. `x` is padded with
 /// zeros to whole chunks.
-#[inline(always)]
+#[cfg_attr(target_arch = "wasm32", inline(never))]
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
 pub fn floats<S: Simd, T: Stored>(
     s: S,
     w: &[T::Bits],
@@ -310,7 +318,8 @@ pub fn floats<S: Simd, T: Stored>(
 }
 
 /// Integer products of 8-bit rows with `T` tokens: `acc[t]` of the codes `x[t]` (16-bit, in order).
-#[inline(always)]
+#[cfg_attr(target_arch = "wasm32", inline(never))]
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
 pub fn dot_int8<S: Simd, const T: usize>(s: S, w: &[i8], x: [&[i16]; T]) -> [i32; T] {
     let (chunks, tail) = w.as_chunks::<16>();
     let mut acc = [s.splat_u32(0); T];
