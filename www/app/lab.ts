@@ -1,7 +1,7 @@
 /** The lab of this page: opened when a view first needs it, closed when another model comes. */
 
 import { batch, computed, effect, signal, type ReadonlySignal } from "@preact/signals";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Lab, LabSettings, LabTensor } from "../engine/lab-types";
 import { keep } from "./offline";
 import { isAbort, metered, session, urlsOf } from "./session";
@@ -121,7 +121,8 @@ export function useAnswer<T>(ask: (lab: Lab, tensor: LabTensor) => Promise<T>, o
   }, []);
   const opened = lab.value;
   const subject = tensor.value;
-  useEffect(() => {
+  // Not after the next frame: the answer shall be in it.
+  useLayoutEffect(() => {
     if (opened === null || subject === null) return;
     const { current } = line;
     const run = () => {

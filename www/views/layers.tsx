@@ -47,6 +47,7 @@ export default function Layers(): JSX.Element {
   return (
     <View
       id="layers"
+      chart={false}
       text={<p>{t.text}</p>}
       takeaway={tree === null ? null : sentence(tree)}
       caption={t.caption(tree?.name ?? chosenModel(t.thisModel).name)}

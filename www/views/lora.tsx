@@ -162,6 +162,7 @@ export default function Lora(): JSX.Element {
   return (
     <View
       id="lora"
+      chart={false}
       text={<p>{t.text}</p>}
       takeaway={done ? sentence(now, adapter) : null}
       caption={t.caption(name)}

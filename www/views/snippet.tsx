@@ -44,6 +44,7 @@ export default function Snippet(): JSX.Element {
   return (
     <View
       id="snippet"
+      chart={false}
       text={<p>{t.text}</p>}
       takeaway={takeaway}
       caption={t.caption}

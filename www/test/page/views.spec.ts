@@ -13,6 +13,11 @@ const VIEWS: { id: string; charts: number; questions: number }[] = [
   { id: "double", charts: 2, questions: 2 },
   { id: "contest", charts: 2, questions: 1 },
   { id: "map", charts: 2, questions: 1 },
+  { id: "layers", charts: 0, questions: 1 },
+  { id: "side", charts: 1, questions: 1 },
+  { id: "lora", charts: 0, questions: 1 },
+  { id: "yours", charts: 1, questions: 1 },
+  { id: "snippet", charts: 0, questions: 1 },
   { id: "teacher", charts: 0, questions: 0 },
 ];
 
@@ -38,6 +43,7 @@ for (const { id, charts, questions } of VIEWS) {
     expect(rows.length - 1).toBeGreaterThanOrEqual(shown);
     expect(rows.length - 1 === shown || shown === 256).toBe(true);
     await view.locator("[data-tool=table]").click();
+    await expect(view.locator("[data-tool=png]")).toHaveCount(charts > 0 ? 1 : 0);
     if (charts > 0) {
       const png = page.waitForEvent("download");
       await view.locator("[data-tool=png]").click();
