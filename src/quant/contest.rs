@@ -30,8 +30,8 @@ pub fn four_bit(original: &[f32], params: &Params4bit, restored: &[f32], bins: u
     let ascending = state.quant_type.interval_codes().map(usize::from);
     let mut histogram = Histogram::empty(-1.0, 1.0, bins);
     for block in original.chunks(state.blocksize) {
-        let absmax = super::four_bit::block_absmax(block);
-        block.iter().for_each(|x| histogram.push(scaled(*x, absmax)));
+        let scale = reciprocal(super::four_bit::block_absmax(block));
+        histogram.extend(block.iter().map(|x| (x * scale).clamp(-1.0, 1.0)));
     }
     Contestant {
         stats: ErrorStats::new(original, restored, bits_per_weight(params)),
@@ -41,8 +41,8 @@ pub fn four_bit(original: &[f32], params: &Params4bit, restored: &[f32], bins: u
     }
 }
 
-fn scaled(x: f32, absmax: f32) -> f32 {
-    if absmax == 0.0 { 0.0 } else { x / absmax }
+fn reciprocal(x: f32) -> f32 {
+    if x == 0.0 { 0.0 } else { 1.0 / x }
 }
 
 /// One of [`INTEGER_FORMATS`] for a tensor of `rows` rows: INT4 in blocks of `blocksize`, INT8 with one scale
@@ -76,7 +76,7 @@ pub fn integer(
     };
     let mut histogram = Histogram::empty(-1.0, 1.0, bins);
     let mut counts = vec![0; levels];
-    let step = 2.0 / (levels - 1) as f32;
+    let (step, per_level) = (2.0 / (levels - 1) as f32, (levels - 1) as f32 / 2.0);
     let groups = original.chunks(group.max(1)).zip(trip.values.chunks(group.max(1)));
     for (original, restored) in groups {
         let low = original.iter().copied().fold(f32::INFINITY, f32::min);
@@ -85,10 +85,11 @@ pub fn integer(
             "int4-asymmetric" => (low / 2.0 + high / 2.0, high / 2.0 - low / 2.0),
             _ => (0.0, high.max(-low)),
         };
-        for (x, y) in original.iter().zip(restored) {
-            histogram.push(scaled(x - centre, half).clamp(-1.0, 1.0));
-            let level = ((scaled(y - centre, half) + 1.0) / step).round() as usize;
-            counts[level.min(levels - 1)] += 1;
+        let scale = reciprocal(half);
+        histogram.extend(original.iter().map(|x| ((x - centre) * scale).clamp(-1.0, 1.0)));
+        for y in restored {
+            let level = ((y - centre) * scale + 1.0) * per_level;
+            counts[(level.round_ties_even() as usize).min(levels - 1)] += 1;
         }
     }
     Ok(Contestant {

@@ -77,7 +77,7 @@ impl Histogram {
     /// Counts `values`; NaN is counted nowhere. Panics unless `low < high` and `bins > 0`.
     pub fn new(values: &[f32], low: f32, high: f32, bins: usize) -> Self {
         let mut histogram = Self::empty(low, high, bins);
-        values.iter().for_each(|&v| histogram.push(v));
+        histogram.extend(values.iter().copied());
         histogram
     }
 
@@ -87,18 +87,19 @@ impl Histogram {
         Histogram { low, high, counts: vec![0; bins], below: 0, above: 0 }
     }
 
-    /// Counts one value, unless it is NaN.
-    #[inline]
-    pub fn push(&mut self, v: f32) {
-        if v < self.low {
-            self.below += 1;
-        } else if v > self.high {
-            self.above += 1;
-        } else if !v.is_nan() {
-            let bins = self.counts.len();
-            let scale = bins as f64 / (f64::from(self.high) - f64::from(self.low));
-            let bin = ((f64::from(v) - f64::from(self.low)) * scale) as usize;
-            self.counts[bin.min(bins - 1)] += 1;
+    /// Counts more values.
+    pub fn extend(&mut self, values: impl Iterator<Item = f32>) {
+        let bins = self.counts.len();
+        let scale = bins as f64 / (f64::from(self.high) - f64::from(self.low));
+        for v in values {
+            if v < self.low {
+                self.below += 1;
+            } else if v > self.high {
+                self.above += 1;
+            } else if !v.is_nan() {
+                let bin = ((f64::from(v) - f64::from(self.low)) * scale) as usize;
+                self.counts[bin.min(bins - 1)] += 1;
+            }
         }
     }
 }

@@ -60,6 +60,8 @@ export const FIELDS = {
   layer: oneOf("error", "weight", "code"),
   /** `llm_int8_skip_modules`: names with commas between; empty for the library's own, "[]" for none. */
   skip: text("", 400),
+  /** What the tab computes in when both forms are compared; `compute_dtype` is what a GPU would. */
+  tab_dtype: oneOf("float32", "bfloat16", "float16"),
   arithmetic: oneOf("near-exact", "exact", "fast"),
   adapter: oneOf("rhymes", "dialogue", "olden", "own"),
   /** Tokens of kv cache, as a power of two. */

@@ -3,7 +3,7 @@
 import { batch, signal } from "@preact/signals";
 import {
   footprint, loadModel, NibblamaError,
-  type ComputeDtype, type Footprint, type LoadProgress, type MemoryLedger, type Model, type ModelSource, type Quantization,
+  type Footprint, type LoadProgress, type MemoryLedger, type Model, type ModelSource, type Quantization,
 } from "../engine/index";
 import { LLAMA_8B } from "./known-models";
 import { keep } from "./offline";
@@ -139,7 +139,6 @@ async function load(
   source: ModelSource,
   quantization: Quantization,
   onProgress: (progress: LoadProgress) => void,
-  computeDtype: ComputeDtype = "float32",
 ): Promise<Model | null> {
   loading?.abort();
   const abort = (loading = new AbortController());
@@ -147,7 +146,7 @@ async function load(
   session.error.value = null;
   if (session.model.value === null) session.phase.value = { kind: "loading", progress: null };
   try {
-    const model = await loadModel(source, { quantization, computeDtype, onProgress, signal: abort.signal });
+    const model = await loadModel(source, { quantization, onProgress, signal: abort.signal });
     const former = session.model.value;
     batch(() => {
       session.model.value = model;
@@ -254,13 +253,13 @@ export function stop(): void {
 }
 
 /** Loads the model in full precision (the built-in one, unless another is open) and quantizes it on the way in. */
-export async function quantizeHere(quantization: Quantization = "nf4-dq", computeDtype: ComputeDtype = "float32"): Promise<void> {
+export async function quantizeHere(quantization: Quantization = "nf4-dq"): Promise<void> {
   const began = performance.now();
   const source = session.name.value === null ? EMBEDDED_FULL : session.originals.value;
   const onProgress = (progress: LoadProgress) => {
     session.quantizing.value = progress;
   };
-  const model = await load(source, quantization, onProgress, computeDtype);
+  const model = await load(source, quantization, onProgress);
   session.quantizing.value = null;
   if (model === null) return;
   const seconds = (performance.now() - began) / 1000;

@@ -224,8 +224,7 @@ function Controls({ blocks }: { blocks: number }): JSX.Element {
           disabled={!own || loading !== null}
           onClick={() => {
             written.value = true;
-            const config = currentConfig.peek();
-            void quantizeHere(quantizationOf(config), config.compute_dtype);
+            void quantizeHere(quantizationOf(currentConfig.peek()));
           }}
         >
           {t.regenerate}

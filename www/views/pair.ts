@@ -34,7 +34,7 @@ export interface Compared extends LogitsComparison {
   tokens: string[];
 }
 
-const empty = (): Side => ({ pieces: [], rate: null, memory: null, dtype: state.compute_dtype.peek(), perplexity: null });
+const empty = (): Side => ({ pieces: [], rate: null, memory: null, dtype: state.tab_dtype.peek(), perplexity: null });
 const TOKENS = 80;
 const HELD_OUT = "models/eval/stories.txt";
 
@@ -48,7 +48,7 @@ let running: AbortController | null = null;
 
 /** What the second model is made of; another choice means another model. */
 function key(): string {
-  return JSON.stringify([session.name.peek(), quantizationOf(currentConfig.peek())]);
+  return JSON.stringify([session.name.peek(), quantizationOf(currentConfig.peek()), state.tab_dtype.peek()]);
 }
 
 export function stopPair(): void {
@@ -72,14 +72,14 @@ export function leavePair(): void {
 
 async function pair(signal: AbortSignal): Promise<{ full: Model; four: Model }> {
   if (models !== null && models.key === key()) return models;
-  const [source, config, mine] = [session.originals.peek(), currentConfig.peek(), key()];
+  const [source, config, dtype, mine] = [session.originals.peek(), currentConfig.peek(), state.tab_dtype.peek(), key()];
   const former = models;
   models = null;
   await Promise.all([former?.full.dispose(), former?.four.dispose()]);
   const load = (which: Which) =>
     loadModel(source, {
       quantization: which === "full" ? null : quantizationOf(config),
-      computeDtype: config.compute_dtype,
+      computeDtype: dtype,
       context: 512,
       signal,
       onProgress: ({ loaded, total }) => {
@@ -121,7 +121,7 @@ export function writePair(): Promise<void> {
       compared.value = null;
       for (const side of Object.values(sides)) side.value = { ...empty(), perplexity: side.peek().perplexity };
     });
-    if (state.compute_dtype.peek() === "float32") await both.four.setArithmetic(state.arithmetic.peek());
+    if (state.tab_dtype.peek() === "float32") await both.four.setArithmetic(state.arithmetic.peek());
     const temperature = state.temp.peek();
     const prompt = state.prompt.peek();
     for (const which of ["full", "four"] as const) {
@@ -184,5 +184,5 @@ export function measurePair(): Promise<void> {
 /** Another arithmetic for the 4-bit products, from the next token on. */
 export async function setArithmetic(arithmetic: Arithmetic): Promise<void> {
   state.arithmetic.value = arithmetic;
-  if (state.compute_dtype.peek() === "float32") await models?.four.setArithmetic(arithmetic);
+  if (state.tab_dtype.peek() === "float32") await models?.four.setArithmetic(arithmetic);
 }

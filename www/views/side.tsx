@@ -9,7 +9,7 @@ import { Segmented } from "../app/ui";
 import { Canvas, type Drawing } from "../draw/canvas";
 import { axisBottom, line } from "../draw/axes";
 import { linear } from "../draw/scale";
-import { Blocksize, ComputeDtype, DoubleQuant, QuantType } from "./controls";
+import { Blocksize, DoubleQuant, QuantType } from "./controls";
 import { firstDifference, parts } from "./diff";
 import {
   compared, failure, leavePair, measurePair, setArithmetic, sides, stage, stopPair, writePair, type Compared, type Stage, type Which,
@@ -253,7 +253,7 @@ function Controls({ stored }: { stored: boolean }): JSX.Element {
   const now = stage.value;
   const busy = now.kind !== "idle" && now.kind !== "ready";
   const size = session.name.value === null ? session.sizes.value?.bf16.true_bytes : session.model.value?.facts.fileBytes;
-  const emulated = state.compute_dtype.value !== "float32";
+  const emulated = state.tab_dtype.value !== "float32";
   return (
     <>
       <div class="row">
@@ -270,7 +270,12 @@ function Controls({ stored }: { stored: boolean }): JSX.Element {
       <QuantType />
       <Blocksize />
       <DoubleQuant />
-      <ComputeDtype />
+      <Segmented
+        label={t.dtype}
+        value={state.tab_dtype.value}
+        options={(["float32", "bfloat16", "float16"] as const).map((value) => ({ value, label: value }))}
+        onChange={(value) => (state.tab_dtype.value = value)}
+      />
       <Segmented
         label={t.arithmetic}
         value={state.arithmetic.value}

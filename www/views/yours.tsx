@@ -171,9 +171,12 @@ function draw({ ctx, width, height, colours, font, text }: Drawing, { four, full
       font(0.75);
       const words = `${t.kinds[kind]} ${bytes(size, 2)}`;
       const wide = ctx.measureText(words).width;
-      const start = Math.min(Math.max(x0, 1), Math.max(1, width - wide - 1));
-      const line = [0, 1, 2].find((n) => start >= (ends[n] ?? 0));
-      if (line === undefined || x1 - x0 < 3) return;
+      const wanted = Math.min(Math.max(x0, 1), Math.max(1, width - wide - 1));
+      // The first line with room where the part begins; else that which moves the label least.
+      const starts = ends.map((end) => Math.max(wanted, end));
+      const start = Math.min(...starts);
+      const line = starts.indexOf(start);
+      if (start + wide > width || x1 - x0 < 3) return;
       ends[line] = start + wide + 0.6 * rem;
       const y = bar + thick + (1 + line * 1.05) * rem;
       text(words, start, y, { colour: k === parts.length - 1 ? colours.ink : colours["ink-2"] });

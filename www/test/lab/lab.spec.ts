@@ -258,7 +258,7 @@ test("perplexity and logits equal the command line's", async ({ page }) => {
   );
   const file = test.info().outputPath("stories.txt");
   (await import("node:fs")).writeFileSync(file, short);
-  const told = cli("eval", `${repository}models/stories-nf4`, file, "--against", `${repository}models/stories`) as {
+  const told = cli("eval", `${repository}models/stories-nf4`, "--text", file, "--against", `${repository}models/stories`) as {
     perplexity: number; nll: number; tokens: number; stories: number; context: number; against: { perplexity: number; nll: number };
   };
   const { against } = told;

@@ -18,6 +18,7 @@ export const en = {
   failed: "The comparison stopped",
   full: "full precision",
   four: "4-bit",
+  dtype: "Computed in, here",
   arithmetic: "Arithmetic of 4-bit products",
   arithmetics: { exact: "exact", "near-exact": "near-exact", fast: "fast" },
   emulated: "With compute dtype bfloat16 or float16 products are rounded as a GPU rounds them: emulated, slower, and with an arithmetic of its own.",

@@ -20,6 +20,7 @@ export const ko: Words = {
   failed: "비교가 멈췄습니다",
   full: "원본 정밀도(full precision)",
   four: "4비트",
+  dtype: "여기서 계산하는 자료형(compute dtype)",
   arithmetic: "4비트 곱셈의 계산 방식",
   arithmetics: { exact: "정확(exact)", "near-exact": "거의 정확(near-exact)", fast: "빠름(fast)" },
   emulated: "계산 자료형이 bfloat16이나 float16이면 GPU처럼 반올림합니다. 흉내이므로 느리고 계산 방식이 따로 있습니다.",
