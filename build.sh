@@ -198,6 +198,8 @@ run_tests() {
   step "types" in_www npm run --silent check
   step "vitest" in_www npx --no-install vitest run
   step "engine test page" in_www env NIBBLAMA_HARNESS=1 npx --no-install vite build --logLevel warn
+  step "npm package" in_www node scripts/package.mjs
+  step "crate" cargo package --quiet --allow-dirty --no-verify
   step "playwright" in_www npx --no-install playwright test
 
   node www/scripts/summary.mjs "$logs" "${#failed[@]}"

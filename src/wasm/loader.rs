@@ -15,7 +15,7 @@ const MAX_MEMORY: u64 = 1 << 32;
 /// A model on its way in.
 #[wasm_bindgen]
 pub struct Loader {
-    config: Config,
+    pub(super) config: Config,
     generation: GenerationConfig,
     options: LoadOptions,
     index: Option<ShardIndex>,
@@ -103,10 +103,9 @@ impl Loader {
     #[wasm_bindgen(js_name = addHeader)]
     pub fn add_header(&mut self, file: &str, prefix: &[u8], file_length: f64) -> Result<String, JsValue> {
         let header = Header::parse(file, prefix, file_length as u64).map_err(to_js)?;
-        let tensors = header.tensors().iter();
-        let ranges = tensors.map(|info| json!([info.name, info.range.start, info.range.end])).collect();
+        let ranges = ranges(&header);
         self.headers.push(header);
-        Ok(Value::Array(ranges).to_string())
+        Ok(ranges)
     }
 
     /// Checks all headers against the configuration and each other, and reserves the buffer.
@@ -239,6 +238,14 @@ impl Loader {
         })
         .to_string()
     }
+}
+
+/// `[name, start, end]` of each tensor in file order, as JSON.
+#[inline(never)]
+pub(super) fn ranges(header: &Header) -> String {
+    let tensors = header.tensors().iter();
+    Value::Array(tensors.map(|info| json!([info.name, info.range.start, info.range.end])).collect())
+        .to_string()
 }
 
 /// `generation_config.json` goes before `config.json`, as in transformers.

@@ -107,10 +107,10 @@ impl Model {
 
     /// A hash of everything that the kv cache depends on besides the tokens: shapes, weights as they are held, and
     /// the active adapter. It finds mistakes, not attacks.
-    pub fn fingerprint(&self) -> String {
+    pub fn fingerprint(&self) -> u64 {
         let mut hash = Hash(0x6e69_6262_6c61_6d61);
         hash.model(&self.llama);
-        format!("{:016x}", hash.0)
+        hash.0
     }
 }
 

@@ -1,9 +1,9 @@
 //! A load that goes on from what an earlier one kept: tensors in the form bitsandbytes stores them.
 
 use js_sys::{Array, Object, Reflect, Uint8Array};
-use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;
 
+use super::loader::ranges;
 use super::{Loader, to_js};
 use crate::checkpoint::Header;
 use crate::quant::bnb::{OutputTensor, Part};
@@ -18,10 +18,9 @@ impl Loader {
     #[wasm_bindgen(js_name = addStored)]
     pub fn add_stored(&mut self, file: &str, prefix: &[u8], file_length: f64) -> Result<String, JsValue> {
         let header = Header::parse(file, prefix, file_length as u64).map_err(to_js)?;
-        let tensors = header.tensors().iter();
-        let ranges = tensors.map(|info| json!([info.name, info.range.start, info.range.end])).collect();
+        let ranges = ranges(&header);
         self.stored = Some(header);
-        Ok(Value::Array(ranges).to_string())
+        Ok(ranges)
     }
 
     /// Whether the tensor is quantized on its way in. Any other is kept as it is stored.
@@ -43,9 +42,13 @@ impl Loader {
     /// Whether the tensor of a checkpoint's file has a kept one in its place.
     pub(super) fn is_stored(&self, file: &str, name: &str) -> bool {
         let Some(stored) = &self.stored else { return false };
-        let weight = Part::split(name).map(|(module, _)| format!("{module}.weight"));
+        // A layer that was quantized on its way in is kept with its bias; anything else tensor by tensor.
+        let quantized = |module: &str| {
+            ["weight.absmax", "SCB"].iter().any(|part| stored.get(&format!("{module}.{part}")).is_some())
+        };
+        let layer = Part::split(name).filter(|_| self.config.quantization.is_none());
         stored.file() != file
-            && (stored.get(name).is_some() || weight.is_some_and(|name| stored.get(&name).is_some()))
+            && (stored.get(name).is_some() || layer.is_some_and(|(module, _)| quantized(module)))
     }
 }
 

@@ -1,14 +1,21 @@
 /** The page's side: promises, async iterables and abort over the messages of protocol.ts. */
 
 import { NibblamaError, type ErrorDetails } from "./errors";
+import { writeExport } from "./export-client";
 import type { Model } from "./index";
-import type { CallName, Calls, PostedPrompt, PostedSource, Report, ToPage, ToWorker } from "./protocol";
+import type { CallName, Calls, LoadRequest, PostedPrompt, PostedSource, Report, ToPage, ToWorker } from "./protocol";
+import { inline } from "./inline";
+import { withRate } from "./progress";
+import { storePlace } from "./store";
 import { TokenStream } from "./stream";
 import type {
   BitsAndBytesConfig,
   Footprint,
   FootprintOptions,
   GenerateOptions,
+  HubModel,
+  InspectOptions,
+  Inspection,
   LoadOptions,
   ModelFacts,
   ModelSource,
@@ -28,11 +35,18 @@ interface Pending {
 
 interface CallOptions {
   signal?: AbortSignal | undefined;
+  /** How long the worker may take to answer an abort before the call settles without it. */
+  grace?: number;
   onReport?: (report: Report) => void;
 }
 
-/** How long a call may go on after an abort before its worker is given up. */
-const ABORT_GRACE = 2000;
+/** The Hub's own address; it is asked only when a page names a model of it. */
+const HUB = "https://huggingface.co/";
+
+/** How long the worker may take to answer an abort before the call settles without it. */
+const ABORT_GRACE = 150;
+/** How long after an abort before a worker that does not answer is given up. */
+const STUCK = 5000;
 
 /** One worker and the calls under way in it. */
 class Connection {
@@ -43,11 +57,11 @@ class Connection {
   #end: Error | undefined;
   #settleClosed: (error: Error | undefined) => void = () => undefined;
 
-  constructor() {
+  constructor(worker: Worker) {
     this.closed = new Promise((resolve) => {
       this.#settleClosed = resolve;
     });
-    this.#worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module", name: "nibblama" });
+    this.#worker = worker;
     this.#worker.addEventListener("message", (event: MessageEvent<ToPage>) => this.#receive(event.data));
     // A script that does not load, or an error outside any call: the worker is of no use any more.
     this.#worker.addEventListener("error", (event) => {
@@ -59,7 +73,7 @@ class Connection {
   call<Name extends CallName>(
     name: Name,
     request: Calls[Name]["request"],
-    { signal, onReport }: CallOptions = {},
+    { signal, onReport, grace = ABORT_GRACE }: CallOptions = {},
   ): Promise<Calls[Name]["result"]> {
     return new Promise((resolve, reject) => {
       if (this.#end !== undefined) return reject(this.#end);
@@ -67,12 +81,13 @@ class Connection {
       const id = this.#nextId++;
       const abort = () => {
         this.#post({ type: "abort", id });
-        // A worker that does not answer is stuck, for instance in one enormous matrix: abort settles all the same.
+        // The worker may be in the middle of a large matrix: abort settles all the same.
+        setTimeout(() => this.#pending.get(id)?.reject(aborted(signal)), grace);
         setTimeout(() => {
           if (this.#pending.has(id)) {
             this.#close(new NibblamaError("crashed", "the engine did not answer to an abort and was stopped"), id);
           }
-        }, ABORT_GRACE);
+        }, STUCK);
       };
       signal?.addEventListener("abort", abort, { once: true });
       this.#pending.set(id, {
@@ -125,17 +140,54 @@ class Connection {
   }
 }
 
-function aborted(signal: AbortSignal): NibblamaError {
+function aborted(signal: AbortSignal | undefined): NibblamaError {
   const error = new NibblamaError("aborted", "the caller asked to stop");
-  error.cause = signal.reason;
+  error.cause = signal?.reason;
   return error;
+}
+
+/** A script that a bundler did not copy ends in an error event, or in no address at all. */
+function openWorker(): Worker {
+  try {
+    return new Worker(new URL("./worker.ts", import.meta.url), { type: "module", name: "nibblama" });
+  } catch {
+    return new Worker("data:text/javascript,throw new Error('the script has no address')", { type: "module" });
+  }
+}
+
+/** The worker and the build inside the package's own script, when there are such and no file could be had. */
+async function connectInline(
+  candidates: readonly VariantName[],
+  signal: AbortSignal | undefined,
+): Promise<{ connection: Connection; started: VariantInfo } | null> {
+  const content = candidates.includes("simd128") ? await inline() : null;
+  if (content === null) return null;
+  const address = URL.createObjectURL(new Blob([content.worker], { type: "text/javascript" }));
+  const connection = new Connection(new Worker(address, { type: "module", name: "nibblama" }));
+  try {
+    const packed = Uint8Array.from(atob(content.wasm), (character) => character.charCodeAt(0));
+    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const wasm = await new Response(stream).arrayBuffer();
+    return { connection, started: await connection.call("start", { variant: "simd128", threads: 1, wasm }, { signal }) };
+  } catch (error) {
+    connection.dispose();
+    throw error;
+  } finally {
+    URL.revokeObjectURL(address);
+  }
 }
 
 /** Starts a worker with the best build that runs here, going one step down the list after each failure. */
 async function connect(
   options: { variant?: VariantName | undefined; threads?: number | undefined },
   signal?: AbortSignal,
+  passedOver: readonly VariantName[] = [],
 ): Promise<{ connection: Connection; variant: VariantInfo }> {
+  if (typeof Worker !== "function") {
+    throw new NibblamaError("unsupported-browser", "the engine runs in a Web Worker, and there is none here", {
+      expected: "a page or a dedicated worker; Node and service workers have no Web Workers",
+    });
+  }
   const threads = options.threads ?? null;
   if (threads !== null && !(Number.isInteger(threads) && threads >= 1 && threads <= 64)) {
     const expected = "a whole number from 1 to 64";
@@ -143,9 +195,10 @@ async function connect(
   }
   const { candidates, rejected } = await variantsByPreference(options);
   for (const name of candidates) {
-    const connection = new Connection();
+    if (passedOver.includes(name)) continue;
+    const connection = new Connection(openWorker());
     try {
-      const started = await connection.call("start", { variant: name, threads }, { signal });
+      const started = await connection.call("start", { variant: name, threads, wasm: null }, { signal });
       return { connection, variant: { ...started, rejected } };
     } catch (error) {
       connection.dispose();
@@ -153,6 +206,8 @@ async function connect(
       rejected.push({ name, reason: error instanceof Error ? error.message : String(error) });
     }
   }
+  const inlined = await connectInline(candidates, signal);
+  if (inlined !== null) return { connection: inlined.connection, variant: { ...inlined.started, rejected } };
   const found = rejected.map(({ name, reason }) => `${name}: ${reason}`).join("; ");
   throw new NibblamaError("unsupported-browser", "no build of the engine starts in this browser", { found });
 }
@@ -160,33 +215,54 @@ async function connect(
 /** Loads a model into a worker of its own. */
 export async function loadModel(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
   const { signal, onProgress } = options;
-  const start = performance.now();
-  onProgress?.({ phase: "engine", loaded: 0, total: 0, tensors: 0, tensorsTotal: 0, time: 0 });
-  const posted = postedSource(source);
-  const quantization = quantizationConfig(options.quantization ?? null);
-  const { connection, variant } = await connect(options, signal);
-  try {
-    const facts = await connection.call(
-      "load",
-      {
-        source: posted,
-        quantization,
-        computeDtype: options.computeDtype ?? "float32",
-        arithmetic: options.arithmetic ?? null,
-        context: options.context ?? null,
-      },
-      {
-        signal,
-        onReport: (report) => {
-          if (report.kind === "progress") onProgress?.({ ...report.progress, time: performance.now() - start });
-        },
-      },
-    );
-    return model(connection, facts, variant);
-  } catch (error) {
-    connection.dispose();
-    throw error;
+  const report = withRate(onProgress);
+  report({ phase: "engine", loaded: 0, total: 0, tensors: 0, tensorsTotal: 0, time: 0 });
+  const request = loadRequest(source, options);
+  const rejected: VariantInfo["rejected"] = [];
+  for (;;) {
+    const passedOver = rejected.map(({ name }) => name);
+    const { connection, variant } = await connect(options, signal, passedOver);
+    try {
+      const onReport = (message: Report) => {
+        if (message.kind === "progress") report(message.progress);
+      };
+      const facts = await connection.call("load", request, { signal, onReport, grace: 0 });
+      return model(connection, facts, { ...variant, rejected: [...rejected, ...variant.rejected] });
+    } catch (error) {
+      connection.dispose();
+      // A build that computes wrongly here is passed over, and the next one tried.
+      if (!(error instanceof NibblamaError) || error.code !== "parity" || options.variant !== undefined) throw error;
+      rejected.push({ name: variant.name, reason: error.message });
+    }
   }
+}
+
+/** What loading a model would take: nothing but its configuration, tokenizer and headers is read. */
+export async function inspectModel(source: ModelSource, options: InspectOptions = {}): Promise<Inspection> {
+  const { signal } = options;
+  const request = loadRequest(source, options);
+  const { connection } = await connect({ threads: 1 }, signal);
+  try {
+    return await connection.call("inspect", request, { signal, grace: 0 });
+  } finally {
+    connection.dispose();
+  }
+}
+
+function loadRequest(source: ModelSource, options: LoadOptions): LoadRequest {
+  const posted = postedSource(source);
+  const keep = options.store ?? posted.kind === "hub";
+  const place = options.storePlace ?? storePlace();
+  return {
+    source: posted,
+    quantization: quantizationConfig(options.quantization ?? null),
+    computeDtype: options.computeDtype ?? "float32",
+    arithmetic: options.arithmetic ?? null,
+    context: options.context ?? null,
+    store: keep || posted.kind === "stored" ? place : null,
+    network: options.network ?? {},
+    limits: options.limits ?? {},
+  };
 }
 
 function model(connection: Connection, facts: ModelFacts, variant: VariantInfo): Model {
@@ -215,9 +291,22 @@ function model(connection: Connection, facts: ModelFacts, variant: VariantInfo):
     storedTensors: (module) => connection.call("storedTensors", { module }),
     loadAdapter: async (name, source, { signal } = {}) =>
       connection.call("loadAdapter", { name, source: postedSource(source) }, { signal }),
-    setAdapter: async (name) => void (await connection.call("setAdapter", { name })),
+    setAdapter: async (name, scale = 1) => void (await connection.call("setAdapter", { name, scale })),
     deleteAdapter: async (name) => void (await connection.call("deleteAdapter", { name })),
     adapters: () => connection.call("adapters", null),
+    embed: async (prompt, { signal } = {}) =>
+      connection.call("embed", { prompt: postedPrompt(prompt) }, { signal }),
+    saveSession: () => connection.call("saveSession", null),
+    restoreSession: (file) => connection.call("restoreSession", { file }),
+    export: (target, options = {}) =>
+      writeExport(
+        {
+          start: (quantized, adapter) => connection.call("exportStart", { quantized, adapter }),
+          next: () => connection.call("exportNext", null),
+        },
+        target,
+        options,
+      ),
     dispose: async () => connection.dispose(),
   };
 }
@@ -240,6 +329,10 @@ function generate(connection: Connection, prompt: Prompt, options: GenerateOptio
       repetition_penalty: options.repetition_penalty,
       seed,
       stop_strings: [...stop_strings],
+      logprobs: options.logprobs ?? null,
+      n: options.n ?? 1,
+      overflow: options.overflow ?? "end",
+      reuse: options.reuse ?? "same-bits",
     },
   };
   const onReport = (report: Report) => {
@@ -297,13 +390,23 @@ export function postedSource(source: ModelSource): PostedSource {
     return { kind: "url", url: folderUrl(source), files: null };
   }
   if ("url" in source) return { kind: "url", url: folderUrl(source.url), files: [...source.files] };
+  if ("hub" in source) return hubSource(source);
+  if ("stored" in source) return { kind: "stored", id: source.stored };
+  if ("getFileHandle" in source) return { kind: "directory", directory: source };
   return { kind: "files", files: [...source] };
+}
+
+function hubSource({ hub: id, revision = "main", token, base = HUB }: HubModel): PostedSource {
+  if (!/^[\w.-]+\/[\w.-]+$/.test(id)) {
+    throw new NibblamaError("invalid-argument", "not a model of a Hub", { expected: "organization/name", found: id });
+  }
+  return { kind: "hub", id, revision, token: token ?? null, base: folderUrl(base) };
 }
 
 function folderUrl(url: string | URL): string {
   const details: ErrorDetails = { expected: "the URL of a folder", found: String(url) };
   try {
-    const absolute = new URL(url, document.baseURI);
+    const absolute = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href);
     if (!absolute.pathname.endsWith("/")) absolute.pathname += "/";
     return absolute.href;
   } catch {

@@ -41,6 +41,18 @@ export type ErrorCode =
   | "network"
   /** The folder lacks a file that every model has, such as `config.json`. */
   | "missing-file"
+  /** A file on the server is another one than when it was begun to be read. */
+  | "changed-file"
+  /** A file's or a stored part's bytes do not match the hash that is known of them. */
+  | "damaged-file"
+  /** The model needs more than this device or browser has; nothing of its weights was read. */
+  | "does-not-fit"
+  /** The kernels of a build compute something else than the specification on this machine. */
+  | "parity"
+  /** A session's file cannot be read. */
+  | "invalid-session"
+  /** A session belongs to another model or adapter. */
+  | "session-mismatch"
   /** The browser lacks WebAssembly SIMD, or no build starts in it. */
   | "unsupported-browser"
   /** The engine stopped unexpectedly. Its worker is gone; a new `loadModel` works. */

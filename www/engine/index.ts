@@ -12,6 +12,8 @@ import type {
   AdapterInfo,
   AdapterOptions,
   Arithmetic,
+  ExportOptions,
+  ExportTarget,
   Footprint,
   FootprintOptions,
   GenerateOptions,
@@ -25,6 +27,7 @@ import type {
   Perplexity,
   PerplexityOptions,
   Prompt,
+  SessionInfo,
   StoredTensor,
   TensorSummary,
   TokenizedPrompt,
@@ -36,7 +39,8 @@ export * from "./types";
 export * from "./lab-types";
 export { openLab, quantizeWeight } from "./lab";
 export { NibblamaError, type ErrorCode, type ErrorDetails } from "./errors";
-export { footprint, loadModel } from "./client";
+export { footprint, inspectModel, loadModel } from "./client";
+export { deleteStored, listStored, storageEstimate } from "./store";
 
 /** The signature of {@link loadModel}. */
 export type LoadModel = (source: ModelSource, options?: LoadOptions) => Promise<Model>;
@@ -88,10 +92,27 @@ export interface Model {
 
   /** Reads a PEFT LoRA adapter and keeps it under `name`, not yet in use. */
   loadAdapter(name: string, source: ModelSource, options?: AdapterOptions): Promise<AdapterInfo>;
-  /** Takes an adapter into use, or none; works between tokens of a running generation too. */
-  setAdapter(name: string | null): Promise<void>;
+  /**
+   * Takes an adapter into use, or none; works between tokens of a running generation too. `scale` multiplies what
+   * the adapter adds; 1 by default.
+   */
+  setAdapter(name: string | null, scale?: number): Promise<void>;
   deleteAdapter(name: string): Promise<void>;
   adapters(): Promise<string[]>;
+
+  /** The mean of the last hidden states over the prompt's tokens, (hidden_size,), computed exactly. */
+  embed(prompt: Prompt, options?: { signal?: AbortSignal }): Promise<Float32Array<ArrayBuffer>>;
+
+  /** The text so far with its keys and values, as one file; a prompt that begins with that text is not read again. */
+  saveSession(): Promise<Blob>;
+  /**
+   * Goes on where {@link Model.saveSession} was called: with the same model and adapter, else it throws
+   * `"session-mismatch"`. A damaged file is refused.
+   */
+  restoreSession(file: Blob): Promise<SessionInfo>;
+
+  /** Writes the model, or what an adapter makes of it, as a checkpoint that transformers loads. */
+  export(target: ExportTarget, options?: ExportOptions): Promise<void>;
 
   /** Ends the worker and gives its memory back. Running calls reject with `"disposed"`. */
   dispose(): Promise<void>;

@@ -7,7 +7,8 @@ import { readRange } from "./lab-source";
 import type {
   LabBlock, LabDoubleQuant, LabErrors, LabFormat, LabFormatName, LabHistogram, LabRows, LabTensor,
 } from "./lab-types";
-import { needed, needReader, readHeader, weightFiles, type Engine } from "./load";
+import { needed, needReader, readHeader, weightFiles } from "./checkpoint";
+import type { Engine } from "./load";
 import type { PostedSource } from "./protocol";
 import { openSource } from "./source";
 import type { BitsAndBytesConfig, ModelConfig, VariantName } from "./types";

@@ -1,11 +1,17 @@
-/** A model's files to a model: headers of all weight files first, then every tensor once, in file order. */
+/**
+ * A model's files to a model: headers of all weight files first, then every tensor once, in file order. What the
+ * store holds of it is read from there; what it lacks is kept in it as it comes.
+ */
 
 import type { Glue } from "./builds";
+import { needed, needReader, readHeaders, type WeightFile } from "./checkpoint";
 import { NibblamaError } from "./errors";
-import type { Calls } from "./protocol";
+import { completeLimits, misfits, moduleOf, plan } from "./plan";
+import type { LoadRequest, PostedSource } from "./protocol";
 import { ByteReader, openSource, type Source } from "./source";
+import { locked, storageEstimate, Store, storeId, type KeptTensor } from "./store";
 import { Text, type TextFile } from "./text";
-import type { Arithmetic, LoadProgress, ModelFacts } from "./types";
+import type { Arithmetic, Inspection, LoadProgress, ModelFacts } from "./types";
 
 export type WasmModel = import("./pkg/simd128/nibblama.js").Model;
 type WasmLoader = InstanceType<Glue["Loader"]>;
@@ -29,189 +35,456 @@ export interface Loaded {
   facts: ModelFacts;
   /** What `generate` computes with; null where a compute dtype is emulated, which has its own. */
   arithmetic: Arithmetic | null;
+  /** The small files as they were read, for an export. */
+  files: Map<string, Uint8Array<ArrayBuffer>>;
 }
 
-export interface WeightFile {
-  name: string;
-  tensors: [name: string, start: number, end: number][];
-  headerLength: number;
-  length: number;
+/** Bytes of float work in a piece of a prompt, chosen so that it takes well under 100 ms. */
+const PIECE_WORK = 2e8;
+
+/** Prompt tokens that are read at once. */
+export function pieceSize(facts: ModelFacts): number {
+  return Math.min(64, Math.max(1, Math.floor(PIECE_WORK / facts.parameters)));
 }
 
-const MODEL_FILE = "model.safetensors";
-const INDEX_FILE = "model.safetensors.index.json";
+/** A stored tensor was damaged: its record is dropped, and the load starts again. */
+class Restart extends Error {}
 
 export async function load(
   engine: Engine,
-  request: Calls["load"]["request"],
+  request: LoadRequest,
   task: Task,
   onProgress: (progress: LoadProgress) => void,
 ): Promise<Loaded> {
-  const { glue } = engine;
-  const { signal } = task;
-  const source = openSource(request.source);
-  const config = await needed(source, "config.json", signal);
-  const text = await openText(source, signal);
-  const generation = await source.bytes("generation_config.json", signal);
-  const quantization = request.quantization === null ? undefined : JSON.stringify(request.quantization);
-  const loader = new glue.Loader(config, generation ?? undefined, quantization, request.computeDtype);
-  let open: ByteReader | undefined;
-  try {
-    const { names, first } = await weightFiles(source, loader, signal);
-    open = first;
-    const files: WeightFile[] = [];
-    for (const name of names) {
-      const reader = open ?? (await needReader(source, name, signal));
-      open = reader;
-      files.push(await readHeader(glue, loader, reader));
-      // One file goes on where its header ends; shards are opened again in turn, one connection at a time.
-      if (names.length > 1) {
-        await reader.close();
-        open = undefined;
+  const { source } = request;
+  const place = source.kind === "stored" ? (request.store ?? "opfs") : request.store;
+  if (place === null) return new Loading(engine, request, task, onProgress, null).run();
+  const name = sourceName(source);
+  const id = source.kind === "stored" ? source.id : await storeId(name, request.quantization);
+  return locked(id, task.signal, async () => {
+    for (;;) {
+      const store =
+        source.kind === "stored" ? await Store.existing(id, place) : await Store.open(id, name, request.quantization, place);
+      try {
+        return await new Loading(engine, request, task, onProgress, store).run();
+      } catch (error) {
+        if (error instanceof Restart) continue;
+        // What turned out to be wrong as a whole must not be gone on from.
+        const wrong = error instanceof NibblamaError && ["damaged-file", "changed-file", "parity"].includes(error.code);
+        if (wrong && source.kind !== "stored") await store.remove();
+        throw error;
+      } finally {
+        store.close();
       }
-      await task.breathe();
     }
-    loader.begin();
-    const total = sum(files.flatMap((file) => file.tensors.map(([, start, end]) => end - start)));
-    const facts: ModelFacts = {
-      ...(JSON.parse(loader.facts()) as Omit<ModelFacts, "rawConfig" | "fileBytes" | "chatTemplate">),
-      // The engine has read the same bytes, and strictly, so they are an object.
-      rawConfig: JSON.parse(new TextDecoder().decode(config)) as Record<string, unknown>,
-      fileBytes: sum(files.map((file) => file.length)),
-      chatTemplate: text.hasChatTemplate,
-    };
-    const progress: LoadProgress = {
-      phase: "weights",
-      loaded: 0,
-      total,
-      tensors: 0,
-      tensorsTotal: facts.tensors,
-      time: 0,
-    };
-    onProgress({ ...progress, phase: "headers", facts });
-    let reported = performance.now();
-    const report = (always: boolean) => {
-      if (!always && performance.now() - reported < 50) return;
-      reported = performance.now();
-      onProgress({ ...progress });
-    };
-    for (const [fileIndex, file] of files.entries()) {
-      const reader = open ?? (await needReader(source, file.name, signal));
-      open = reader;
-      if (reader.position === 0) await reader.forward(file.headerLength, () => undefined);
-      for (const [tensorIndex, [name, start, end]] of file.tensors.entries()) {
-        const wanted = loader.wants(name);
-        const address = wanted ? loader.buffer(end - start) >>> 0 : 0;
-        await reader.forward(end - start, (piece, offset) => {
-          // The memory may have grown since the last piece, so the view is made anew.
-          if (wanted) new Uint8Array(engine.memory.buffer, address + offset, piece.length).set(piece);
-          progress.loaded += piece.length;
-          report(false);
-        });
-        if (wanted) loader.push(fileIndex, tensorIndex);
-        progress.tensors += 1;
-        progress.tensor = name;
-        report(false);
-        await task.breathe();
-      }
-      await reader.expectEnd();
-      await reader.close();
-      open = undefined;
+  });
+}
+
+/** What loading would take, without reading any weight. */
+export async function inspect(engine: Engine, request: LoadRequest, task: Task): Promise<Inspection> {
+  return new Loading(engine, request, task, () => undefined, null).inspect();
+}
+
+/** What a source is called in the store. */
+function sourceName(source: PostedSource): string {
+  switch (source.kind) {
+    case "url":
+      return source.url;
+    case "hub":
+      return `${source.base}${source.id}@${source.revision}`;
+    case "files": {
+      const files = source.files.map(({ name, size, lastModified }) => `${name} ${size} ${lastModified}`);
+      return `files ${files.sort().join(", ")}`;
     }
-    report(true);
-    const model = loader.finish(request.context ?? undefined);
-    const arithmetic = request.arithmetic ?? (request.computeDtype === "float32" ? "near-exact" : null);
+    case "directory":
+      return `folder ${source.directory.name}`;
+    case "stored":
+      return source.id;
+  }
+}
+
+/** Everything that can be known before the weights. */
+interface Headers {
+  loader: WasmLoader;
+  text: Text;
+  facts: ModelFacts;
+  files: WeightFile[];
+  /** Tensors of the store, as a file of their own. */
+  kept: KeptTensor[];
+  open: ByteReader | undefined;
+  inspection: Omit<Inspection, "facts">;
+}
+
+class Loading {
+  readonly #engine: Engine;
+  readonly #request: LoadRequest;
+  readonly #task: Task;
+  readonly #onProgress: (progress: LoadProgress) => void;
+  readonly #small = new Map<string, Uint8Array<ArrayBuffer>>();
+  #store: Store | null;
+  /** Where the files come from; null for a stored model. One for the whole load: a Hub's names one commit. */
+  #behind: Source | null = null;
+  #progress: LoadProgress = { phase: "headers", loaded: 0, total: 0, tensors: 0, tensorsTotal: 0, time: 0 };
+  #reported = 0;
+
+  constructor(
+    engine: Engine,
+    request: LoadRequest,
+    task: Task,
+    onProgress: (progress: LoadProgress) => void,
+    store: Store | null,
+  ) {
+    this.#engine = engine;
+    this.#request = request;
+    this.#task = task;
+    this.#onProgress = onProgress;
+    this.#store = store;
+  }
+
+  async inspect(): Promise<Inspection> {
+    const { loader, facts, open, inspection } = await this.#headers();
+    await open?.close();
+    loader.free();
+    return { facts, ...inspection };
+  }
+
+  async run(): Promise<Loaded> {
+    const headers = await this.#headers();
+    const { loader, text, facts, files, kept, inspection } = headers;
     try {
-      if (arithmetic !== null) model.setArithmetic(arithmetic);
+      const [worst] = inspection.reasons;
+      if (worst !== undefined) {
+        throw new NibblamaError("does-not-fit", `the model does not fit: ${REASONS[worst.kind]}`, {
+          expected: `at most ${worst.available} bytes`,
+          found: `${worst.needed} bytes`,
+        });
+      }
+      this.#progress = {
+        ...this.#progress,
+        total: inspection.bytes.download,
+        tensorsTotal: files.length === 0 ? kept.length : facts.tensors,
+      };
+      this.#onProgress({ ...this.#progress, facts });
+      this.#progress.phase = "weights";
+      await this.#readKept(loader, kept, files.length);
+      for (const [index, file] of files.entries()) await this.#readFile(headers, file, index);
+      this.#report(true);
+      const model = loader.finish(this.#request.context ?? undefined);
+      try {
+        return await this.#finish(model, text, facts);
+      } catch (error) {
+        model.free();
+        throw error;
+      }
+    } finally {
+      await headers.open?.close();
+    }
+  }
+
+  async #finish(model: WasmModel, text: Text, facts: ModelFacts): Promise<Loaded> {
+    const differs = model.parity();
+    if (differs !== undefined) {
+      throw new NibblamaError("parity", "this build computes something else than the specification here", { found: differs });
+    }
+    const request = this.#request;
+    const arithmetic = request.arithmetic ?? (request.computeDtype === "float32" ? "near-exact" : null);
+    if (arithmetic !== null) model.setArithmetic(arithmetic);
+    if (this.#store !== null && this.#store.kept.facts === null) await this.#keeping((store) => store.complete(facts));
+    const known = { ...facts, stored: this.#store?.id ?? null };
+    this.#onProgress({ ...this.#progress, phase: "ready", facts: known });
+    return { model, text, facts: known, arithmetic, files: this.#small };
+  }
+
+  async #headers(): Promise<Headers> {
+    const { glue } = this.#engine;
+    const { signal } = this.#task;
+    const source = await this.#source();
+    const config = await needed(source, "config.json", signal);
+    const text = await openText(source, signal);
+    const generation = await source.bytes("generation_config.json", signal);
+    const quantization = this.#quantization();
+    const loader = new glue.Loader(config, generation ?? undefined, quantization, this.#request.computeDtype);
+    const complete = this.#store?.kept.facts ?? null;
+    let open: ByteReader | undefined;
+    try {
+      let files: WeightFile[] = [];
+      if (complete === null) {
+        const read = await readHeaders(glue, loader, source, this.#task);
+        ({ files, open } = read);
+        await this.#checkpoint(files, read.index);
+      }
+      const kept = this.#addKept(loader);
+      loader.begin();
+      const facts: ModelFacts = complete ?? {
+        ...(JSON.parse(loader.facts()) as Omit<ModelFacts, "rawConfig" | "fileBytes" | "chatTemplate" | "stored">),
+        // The engine has read the same bytes, and strictly, so they are an object.
+        rawConfig: JSON.parse(new TextDecoder().decode(config)) as Record<string, unknown>,
+        fileBytes: sum(files.map((file) => file.length)),
+        tensors: sum(files.map((file) => file.tensors.length)),
+        chatTemplate: text.hasChatTemplate,
+        stored: null,
+      };
+      const inspection = await this.#plan(new TextDecoder().decode(config), facts, files, kept);
+      return { loader, text, facts, files, kept, open, inspection };
     } catch (error) {
-      model.free();
+      await open?.close();
+      loader.free();
       throw error;
     }
-    onProgress({ ...progress, phase: "ready", facts });
-    return { model, text, facts, arithmetic };
-  } catch (error) {
-    await open?.close();
-    throw error;
   }
+
+  #quantization(): string | undefined {
+    const { quantization, source } = this.#request;
+    if (quantization !== null) return JSON.stringify(quantization);
+    // A stored model stays as it was quantized when it was stored.
+    const stored = source.kind === "stored" ? (this.#store?.kept.facts?.quantization ?? null) : null;
+    return stored === null ? undefined : JSON.stringify(stored);
+  }
+
+  /** The source, in front of it what the store holds of its small files. */
+  async #source(): Promise<Source> {
+    const { source, network } = this.#request;
+    const store = this.#store;
+    const complete = store?.kept.facts != null;
+    if (source.kind === "stored" && !complete) {
+      throw new NibblamaError("missing-file", "the stored model is not complete; load it from where it came from", {
+        found: source.id,
+      });
+    }
+    const behind = source.kind === "stored" ? null : openSource(source, network);
+    this.#behind = behind;
+    const bytes = async (name: string, signal: AbortSignal) => {
+      const kept = await store?.file(name);
+      if (complete && kept !== undefined) return kept;
+      if (behind === null) throw new NibblamaError("damaged-file", "a stored file is damaged", { file: name });
+      const fetched = await behind.bytes(name, signal);
+      if (store !== null && kept === undefined) await this.#keeping((store) => store.putFile(name, fetched));
+      // An interrupted load goes on only from the very same files.
+      else if (store !== null && !same(kept ?? null, fetched)) await this.#begin();
+      return fetched;
+    };
+    return {
+      get names() {
+        return behind?.names ?? null;
+      },
+      open: async (name, signal) => (await behind?.open(name, signal)) ?? null,
+      bytes: async (name, signal) => {
+        const content = await bytes(name, signal);
+        if (content !== null) this.#small.set(name, content);
+        return content;
+      },
+    };
+  }
+
+  /** Forgets what is kept, because the source changed. */
+  async #begin(): Promise<never> {
+    await this.#store?.remove();
+    throw new Restart();
+  }
+
+  /** Checks that the files are those of an interrupted load, or notes which they are. */
+  async #checkpoint(files: WeightFile[], index: boolean): Promise<void> {
+    if (this.#store === null) return;
+    const now = files.map(({ name, length, validator }) => ({ name, length, validator }));
+    const before = this.#store.kept.checkpoint;
+    if (before === null) await this.#keeping((store) => store.putCheckpoint(now, index));
+    else if (JSON.stringify(before.files) !== JSON.stringify(now)) await this.#begin();
+  }
+
+  /** Announces the kept tensors as a file without holes. */
+  #addKept(loader: WasmLoader): KeptTensor[] {
+    const kept = [...(this.#store?.kept.tensors.values() ?? [])].sort((a, b) => a.offset - b.offset);
+    if (kept.length === 0) return kept;
+    const header: Record<string, unknown> = {};
+    let end = 0;
+    for (const { name, dtype, shape, length } of kept) {
+      header[name] = { dtype, shape, data_offsets: [end, end + length] };
+      end += length;
+    }
+    const json = new TextEncoder().encode(JSON.stringify(header));
+    const prefix = new Uint8Array(8 + json.length);
+    new DataView(prefix.buffer).setBigUint64(0, BigInt(json.length), true);
+    prefix.set(json, 8);
+    const order = JSON.parse(loader.addStored("store", prefix, prefix.length + end)) as [string, number, number][];
+    // Tensors without bytes may come in another order.
+    return order.map(([name]) => this.#store?.kept.tensors.get(name)).filter((tensor) => tensor !== undefined);
+  }
+
+  async #plan(config: string, facts: ModelFacts, files: WeightFile[], kept: KeptTensor[]): Promise<Omit<Inspection, "facts">> {
+    const { context, limits } = this.#request;
+    const tensors =
+      files.length === 0
+        ? kept.map(({ name, length }) => ({ name, bytes: length }))
+        : files.flatMap((file) => file.tensors.map(([name, start, end]) => ({ name, bytes: end - start })));
+    const bytes = plan({
+      config: facts.config,
+      footprint: this.#engine.glue.footprint(config, this.#quantization(), undefined, 0),
+      tensors,
+      context: context ?? Math.min(facts.config.max_position_embeddings, 2048),
+      piece: pieceSize(facts),
+    });
+    const storing = this.#store !== null && files.length > 0;
+    const storage = storing && limits.storage === undefined ? await storageEstimate() : null;
+    const reasons = misfits({ ...bytes, stored: storing ? bytes.stored : 0 }, completeLimits(limits, storage));
+    return { bytes, fits: reasons.length === 0, reasons };
+  }
+
+  async #readKept(loader: WasmLoader, kept: KeptTensor[], fileIndex: number): Promise<void> {
+    const store = this.#store;
+    if (store === null) return;
+    const damaged = new Set<string>();
+    for (const [index, tensor] of kept.entries()) {
+      const address = loader.buffer(tensor.length) >>> 0;
+      const into = new Uint8Array(this.#engine.memory.buffer, address, tensor.length);
+      if (!(await store.readTensor(tensor, into))) damaged.add(moduleOf(tensor.name));
+      else if (loader.wants(tensor.name)) loader.push(fileIndex, index);
+      if (store.kept.facts !== null) this.#count(tensor.length, tensor.name);
+      await this.#task.breathe();
+    }
+    if (damaged.size === 0) return;
+    await store.drop(kept.map(({ name }) => name).filter((name) => damaged.has(moduleOf(name))));
+    if (this.#request.source.kind === "stored") {
+      throw new NibblamaError("damaged-file", "a stored tensor is damaged; load the model from where it came from", {
+        tensor: [...damaged][0] ?? "",
+      });
+    }
+    throw new Restart();
+  }
+
+  #count(bytes: number, tensor: string): void {
+    this.#progress.loaded += bytes;
+    this.#progress.tensors += 1;
+    this.#progress.tensor = tensor;
+    this.#report(false);
+  }
+
+  async #readFile(headers: Headers, file: WeightFile, fileIndex: number): Promise<void> {
+    const { loader } = headers;
+    const wanted = file.tensors.filter(([name]) => loader.wants(name));
+    if (wanted.length === 0 && file.tensors.length > 0) {
+      for (const [name, start, end] of file.tensors) this.#count(end - start, name);
+      return;
+    }
+    const reader = headers.open ?? (await needReader(this.#behind ?? NOTHING, file.name, this.#task.signal));
+    headers.open = reader;
+    if (reader.validator !== file.validator || (reader.length ?? file.length) !== file.length) {
+      throw new NibblamaError("changed-file", "the file changed while it was read", {
+        file: file.name,
+        expected: file.validator ?? `${file.length} bytes`,
+        found: reader.validator ?? `${reader.length} bytes`,
+      });
+    }
+    if (reader.position === 0) await reader.forward(file.headerLength, () => undefined);
+    const before = this.#store?.kept.read.get(fileIndex);
+    const firstWanted = wanted[0]?.[1] ?? 0;
+    if (before !== undefined && before.offset > reader.position && before.offset <= firstWanted) {
+      await reader.skip(before.offset - reader.position, before.hash);
+    }
+    /** Layers of which tensors came that are quantized once they are whole. */
+    const pending = new Set<string>();
+    for (const [tensorIndex, [name, start, end]] of file.tensors.entries()) {
+      const length = end - start;
+      if (end <= reader.position) {
+        this.#count(length, name);
+        continue;
+      }
+      await this.#readTensor(loader, file, reader, [fileIndex, tensorIndex], pending);
+      this.#progress.tensors += 1;
+      this.#progress.tensor = name;
+      this.#report(false);
+      await this.#task.breathe();
+    }
+    await reader.expectEnd();
+    await reader.close();
+    headers.open = undefined;
+  }
+
+  async #readTensor(
+    loader: WasmLoader,
+    file: WeightFile,
+    reader: ByteReader,
+    [fileIndex, tensorIndex]: [number, number],
+    pending: Set<string>,
+  ): Promise<void> {
+    const [name, start, end] = file.tensors[tensorIndex] ?? ["", 0, 0];
+    const length = end - start;
+    if (!loader.wants(name)) {
+      // A file that is checked as a whole is read as a whole.
+      if (reader.saveHash() === null) await reader.skip(length);
+      else await reader.forward(length, () => undefined);
+      this.#progress.loaded += length;
+      return;
+    }
+    const { memory } = this.#engine;
+    const address = loader.buffer(length) >>> 0;
+    await reader.forward(length, (piece, offset) => {
+      // The memory may have grown since the last piece, so the view is made anew.
+      new Uint8Array(memory.buffer, address + offset, piece.length).set(piece);
+      this.#progress.loaded += piece.length;
+      this.#report(false);
+    });
+    if (this.#store === null) return loader.push(fileIndex, tensorIndex);
+    if (!loader.quantizes(name)) {
+      const type = file.types.get(name) ?? { dtype: "", shape: [] };
+      const bytes = new Uint8Array(memory.buffer, address, length);
+      await this.#keeping((store) => store.putTensors([{ name, ...type, bytes }]));
+      loader.push(fileIndex, tensorIndex);
+    } else {
+      loader.push(fileIndex, tensorIndex);
+      const quantized = loader.quantizedForm(name) as Parameters<Store["putTensors"]>[0] | undefined;
+      if (quantized === undefined) {
+        pending.add(moduleOf(name));
+      } else {
+        pending.delete(moduleOf(name));
+        await this.#keeping((store) => store.putTensors(quantized));
+      }
+    }
+    if (pending.size === 0) await this.#keeping((store) => store.putRead(fileIndex, end, reader.saveHash()));
+  }
+
+  /** Writes to the store; when there is no room any more, the model is loaded all the same, and not kept. */
+  async #keeping(action: (store: Store) => Promise<void>): Promise<void> {
+    const store = this.#store;
+    if (store === null) return;
+    try {
+      await action(store);
+    } catch (error) {
+      if (!(error instanceof DOMException)) throw error;
+      this.#store = null;
+      await store.remove();
+    }
+  }
+
+  #report(always: boolean): void {
+    if (!always && performance.now() - this.#reported < 50) return;
+    this.#reported = performance.now();
+    this.#onProgress({ ...this.#progress });
+  }
+}
+
+const REASONS = {
+  memory: "WebAssembly memory is too small for it",
+  device: "the device says it has less memory",
+  storage: "there is not enough room to store it",
+} as const;
+
+/** Behind a model that is taken from the store there is nothing to read. */
+const NOTHING: Source = { names: [], open: async () => null, bytes: async () => null };
+
+function same(a: Uint8Array | null, b: Uint8Array | null): boolean {
+  if (a === null || b === null) return a === b;
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
 function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0);
 }
 
-export async function needed(source: Source, name: string, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
-  const bytes = await source.bytes(name, signal);
-  if (bytes === null) throw missing(source, name);
-  return bytes;
-}
-
-function missing(source: Source, name: string): NibblamaError {
-  const found = source.names === null ? undefined : source.names.slice(0, 8).join(", ");
-  return new NibblamaError("missing-file", "this file of a model is missing", {
-    file: name,
-    ...(found === undefined ? {} : { found }),
-  });
-}
-
-export async function needReader(source: Source, name: string, signal: AbortSignal): Promise<ByteReader> {
-  const reader = await source.open(name, signal);
-  if (reader === null) throw missing(source, name);
-  return reader;
-}
-
-/** The names of the weight files; the first comes opened where finding out took that. */
-export async function weightFiles(
-  source: Source,
-  loader: WasmLoader,
-  signal: AbortSignal,
-): Promise<{ names: string[]; first?: ByteReader }> {
-  const single = await source.open(MODEL_FILE, signal);
-  if (single !== null) return { names: [MODEL_FILE], first: single };
-  const index = await source.bytes(INDEX_FILE, signal);
-  if (index === null) throw missing(source, MODEL_FILE);
-  const shards = loader.setIndex(INDEX_FILE, index);
-  const absent = source.names === null ? undefined : shards.find((name) => !source.names?.includes(name));
-  if (absent !== undefined) {
-    throw new NibblamaError("missing-shard", "the index names a file that is not there", { file: absent });
-  }
-  return { names: shards };
-}
-
-export async function readHeader(glue: Glue, loader: WasmLoader, reader: ByteReader): Promise<WeightFile> {
-  const { name } = reader;
-  const start = await reader.read(Math.min(8, reader.length ?? 8));
-  // Without a length from the server the header's own word is taken; the end of the stream must then confirm it.
-  const known = reader.length ?? Number.MAX_SAFE_INTEGER;
-  const headerLength = glue.Loader.headerLength(name, start, known);
-  const prefix = new Uint8Array(headerLength);
-  prefix.set(start);
-  prefix.set(await reader.read(headerLength - start.length), start.length);
-  const length = reader.length ?? headerLength + lastOffset(prefix);
-  const tensors = JSON.parse(loader.addHeader(name, prefix, length)) as WeightFile["tensors"];
-  return { name, tensors, headerLength, length };
-}
-
-/** The end of the last tensor, as the header says; the engine checks the rest. */
-function lastOffset(prefix: Uint8Array): number {
-  let end = 0;
-  try {
-    const header: unknown = JSON.parse(new TextDecoder().decode(prefix.subarray(8)));
-    for (const value of Object.values(header ?? {})) {
-      const offsets = (value as { data_offsets?: unknown } | null)?.data_offsets;
-      if (Array.isArray(offsets) && typeof offsets[1] === "number") end = Math.max(end, offsets[1]);
-    }
-  } catch {
-    // Not JSON: the engine says so, with the file's name.
-  }
-  return end;
-}
-
 async function openText(source: Source, signal: AbortSignal): Promise<Text> {
   const decode = (name: string, bytes: Uint8Array | null): TextFile | undefined =>
     bytes === null ? undefined : { name, text: new TextDecoder().decode(bytes) };
   const optional = async (name: string) => decode(name, await source.bytes(name, signal));
-  const tokenizer = decode("tokenizer.json", await needed(source, "tokenizer.json", signal));
-  if (tokenizer === undefined) throw missing(source, "tokenizer.json");
+  const tokenizer = { name: "tokenizer.json", text: new TextDecoder().decode(await needed(source, "tokenizer.json", signal)) };
   const config = await optional("tokenizer_config.json");
   // The template's own file is newer than the key in the configuration; most models have one or none of them.
   const template = config?.text.includes('"chat_template"') ? undefined : await optional("chat_template.jinja");

@@ -8,11 +8,15 @@ import type {
   ComputeDtype,
   Footprint,
   GeneratedToken,
+  Inspection,
+  Limits,
   LoadProgress,
   Logits,
   MemoryLedger,
   ModelFacts,
+  NetworkOptions,
   Perplexity,
+  SessionInfo,
   StoredTensor,
   TensorSummary,
   TokenizedPrompt,
@@ -23,7 +27,10 @@ import type {
 /** A {@link ModelSource} that can be posted: URLs are absolute, and a folder's URL ends in a slash. */
 export type PostedSource =
   | { kind: "url"; url: string; files: readonly string[] | null }
-  | { kind: "files"; files: readonly File[] };
+  | { kind: "files"; files: readonly File[] }
+  | { kind: "directory"; directory: FileSystemDirectoryHandle }
+  | { kind: "hub"; id: string; revision: string; token: string | null; base: string }
+  | { kind: "stored"; id: string };
 
 export type PostedPrompt =
   | { kind: "text"; text: string }
@@ -41,22 +48,33 @@ export interface PostedGenerateOptions {
   repetition_penalty: number | undefined;
   seed: number;
   stop_strings: readonly string[];
+  logprobs: number | null;
+  n: number;
+  overflow: "end" | "error" | "slide";
+  reuse: "same-bits" | "all" | "none";
+}
+
+/** How a model is to be loaded. */
+export interface LoadRequest {
+  source: PostedSource;
+  quantization: BitsAndBytesConfig | null;
+  computeDtype: ComputeDtype;
+  arithmetic: Arithmetic | null;
+  context: number | null;
+  store: "opfs" | "cache" | null;
+  network: NetworkOptions;
+  limits: Limits;
 }
 
 /** What can be asked of the worker, with the answer to each. */
 export interface Calls {
   start: {
-    request: { variant: VariantName; threads: number | null };
+    /** `wasm`: the build's bytes, where it has no address of its own. */
+    request: { variant: VariantName; threads: number | null; wasm: ArrayBuffer | null };
     result: VariantInfo;
   };
   load: {
-    request: {
-      source: PostedSource;
-      quantization: BitsAndBytesConfig | null;
-      computeDtype: ComputeDtype;
-      arithmetic: Arithmetic | null;
-      context: number | null;
-    };
+    request: LoadRequest;
     result: ModelFacts;
   };
   footprint: {
@@ -77,9 +95,19 @@ export interface Calls {
   tensors: { request: null; result: TensorSummary[] };
   storedTensors: { request: { module: string }; result: StoredTensor[] };
   loadAdapter: { request: { name: string; source: PostedSource }; result: AdapterInfo };
-  setAdapter: { request: { name: string | null }; result: null };
+  setAdapter: { request: { name: string | null; scale: number }; result: null };
   deleteAdapter: { request: { name: string }; result: null };
   adapters: { request: null; result: string[] };
+  inspect: { request: LoadRequest; result: Inspection };
+  embed: { request: { prompt: PostedPrompt }; result: Float32Array<ArrayBuffer> };
+  saveSession: { request: null; result: Blob };
+  restoreSession: { request: { file: Blob }; result: SessionInfo };
+  exportStart: {
+    request: { quantized: boolean; adapter: string | null };
+    result: { files: { name: string; bytes: Uint8Array<ArrayBuffer> }[]; header: Uint8Array<ArrayBuffer>; total: number };
+  };
+  /** The next piece of the weight file; null after the last. */
+  exportNext: { request: null; result: Uint8Array<ArrayBuffer> | null };
 }
 
 export type CallName = keyof Calls;

@@ -1,21 +1,48 @@
-/** Where a model's files come from: a folder's URL, or files that were dropped. Bytes are read once, in order. */
+/** Where a model's files come from: a folder's URL, a Hugging Face Hub, a folder or files of this device. Bytes are read once, in order. */
 
 import { NibblamaError } from "./errors";
+import { fetchWhole, NETWORK, RemoteFile, type Network, type Pieces } from "./fetch";
+import { HubSource } from "./hub";
 import type { PostedSource } from "./protocol";
+import { Sha256 } from "./sha256";
 
-/** A file being read from its start. */
+/** A file being read from its start, or passed over. */
 export class ByteReader {
   readonly name: string;
   /** In all; null where the server does not say. */
   readonly length: number | null;
-  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+  /** What tells this version of the file from others, where the source has such a thing. */
+  readonly validator: string | null;
+  readonly #expectedHash: string | null;
+  readonly #pieces: Pieces;
+  #hash: Sha256 | undefined;
   #rest = new Uint8Array();
   #position = 0;
 
-  constructor(name: string, length: number | null, stream: ReadableStream<Uint8Array>) {
+  /** With `sha256` the file is checked as a whole at its end. */
+  constructor(name: string, length: number | null, pieces: Pieces, validator: string | null = null, sha256: string | null = null) {
     this.name = name;
     this.length = length;
-    this.#reader = stream.getReader();
+    this.validator = validator;
+    this.#pieces = pieces;
+    this.#expectedHash = sha256;
+    if (sha256 !== null) this.#hash = new Sha256();
+  }
+
+  /** The state of the running hash; null where there is nothing to check against, or bytes were passed over. */
+  saveHash(): string | null {
+    return this.#hash?.save() ?? null;
+  }
+
+  /** Passes over bytes; the hash goes on from the state it had behind them, or is given up. */
+  async skip(bytes: number, hash: string | null = null): Promise<void> {
+    if (bytes === 0) return;
+    this.#position += bytes;
+    const kept = Math.min(bytes, this.#rest.length);
+    this.#rest = this.#rest.subarray(kept);
+    if (bytes > kept) await this.#pieces.skip(bytes - kept);
+    if (this.#hash !== undefined) this.#hash = (hash === null ? null : Sha256.restore(hash)) ?? undefined;
+    if (this.#hash?.length !== this.#position) this.#hash = undefined;
   }
 
   get position(): number {
@@ -33,6 +60,7 @@ export class ByteReader {
         });
       }
       const piece = this.#rest.subarray(0, length - done);
+      this.#hash?.update(piece);
       take(piece, done);
       this.#rest = this.#rest.subarray(piece.length);
       this.#position += piece.length;
@@ -46,33 +74,36 @@ export class ByteReader {
     return bytes;
   }
 
-  /** Throws `unclaimed-bytes` when there is more. */
+  /** Throws `unclaimed-bytes` when there is more, and `damaged-file` when the hash is another. */
   async expectEnd(): Promise<void> {
-    if (this.#rest.length === 0 && !(await this.#fill())) return;
-    throw new NibblamaError("unclaimed-bytes", "the file goes on after its last tensor", {
-      file: this.name,
-      expected: `${this.#position} bytes`,
-    });
+    if (this.#rest.length > 0 || (await this.#fill())) {
+      throw new NibblamaError("unclaimed-bytes", "the file goes on after its last tensor", {
+        file: this.name,
+        expected: `${this.#position} bytes`,
+      });
+    }
+    const found = this.#hash?.finish();
+    this.#hash = undefined;
+    if (found !== undefined && found !== this.#expectedHash) throw damaged(this.name, `SHA-256 ${this.#expectedHash}`, found);
   }
 
   async #fill(): Promise<boolean> {
     try {
-      for (;;) {
-        const { done, value } = await this.#reader.read();
-        if (done) return false;
-        if (value.length > 0) {
-          this.#rest = value as Uint8Array<ArrayBuffer>;
-          return true;
-        }
-      }
+      const piece = await this.#pieces.next();
+      this.#rest = (piece ?? new Uint8Array()) as Uint8Array<ArrayBuffer>;
+      return piece !== null;
     } catch (error) {
       throw readFailure(this.name, error);
     }
   }
 
   async close(): Promise<void> {
-    await this.#reader.cancel().catch(() => undefined);
+    this.#pieces.close();
   }
+}
+
+export function damaged(file: string, expected: string, found: string): NibblamaError {
+  return new NibblamaError("damaged-file", "the file's bytes are not those that its hash stands for", { file, expected, found });
 }
 
 export interface Source {
@@ -86,11 +117,23 @@ export interface Source {
   readonly names: readonly string[] | null;
 }
 
-export function openSource(source: PostedSource): Source {
-  return source.kind === "url" ? new UrlSource(source.url, source.files) : new FileSource(source.files);
+export function openSource(source: PostedSource, network: Partial<Network> = {}): Source {
+  const settings = { ...NETWORK, ...network };
+  switch (source.kind) {
+    case "url":
+      return new UrlSource(source.url, source.files, settings);
+    case "files":
+      return new FileSource(source.files);
+    case "directory":
+      return new DirectorySource(source.directory);
+    case "hub":
+      return new HubSource(source, settings);
+    case "stored":
+      throw new NibblamaError("invalid-argument", "only a model can be stored", { found: source.id });
+  }
 }
 
-function readFailure(file: string, error: unknown): NibblamaError {
+export function readFailure(file: string, error: unknown): NibblamaError {
   if (error instanceof NibblamaError) return error;
   if (error instanceof DOMException && error.name === "AbortError") {
     return new NibblamaError("aborted", "the caller asked to stop");
@@ -102,45 +145,99 @@ function readFailure(file: string, error: unknown): NibblamaError {
 class UrlSource implements Source {
   readonly names: readonly string[] | null;
   readonly #url: string;
+  readonly #network: Network;
 
-  constructor(url: string, names: readonly string[] | null) {
+  constructor(url: string, names: readonly string[] | null, network: Network) {
     this.#url = url;
     this.names = names;
+    this.#network = network;
   }
 
-  async #response(name: string, signal: AbortSignal): Promise<Response | null> {
-    if (this.names !== null && !this.names.includes(name)) return null;
-    let response: Response;
-    try {
-      response = await fetch(new URL(name, this.#url), { signal });
-    } catch (error) {
-      throw readFailure(name, error);
-    }
-    // Hosts of single-page apps answer with their page for whatever they do not have.
-    const page = response.headers.get("Content-Type")?.startsWith("text/html") ?? false;
-    if (response.status === 404 || (response.ok && page)) return null;
-    if (!response.ok || response.body === null) {
-      throw new NibblamaError("network", "the server refused the file", { file: name, found: `status ${response.status}` });
-    }
-    return response;
+  #request(name: string, signal: AbortSignal) {
+    return { url: new URL(name, this.#url), headers: {}, network: this.#network, signal };
   }
 
   async open(name: string, signal: AbortSignal): Promise<ByteReader | null> {
-    const response = await this.#response(name, signal);
-    if (response?.body == null) return null;
-    // The length counts compressed bytes where the server compresses on the way.
-    const length = response.headers.has("Content-Encoding") ? null : response.headers.get("Content-Length");
-    return new ByteReader(name, length === null ? null : Number(length), response.body);
+    if (this.names !== null && !this.names.includes(name)) return null;
+    const file = await RemoteFile.open(name, this.#request(name, signal));
+    return file === null ? null : new ByteReader(name, file.length, file.pieces(0), file.validator);
   }
 
   async bytes(name: string, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer> | null> {
-    const response = await this.#response(name, signal);
-    if (response === null) return null;
+    if (this.names !== null && !this.names.includes(name)) return null;
+    return (await fetchWhole(name, this.#request(name, signal)))?.bytes ?? null;
+  }
+}
+
+/** A blob read piece by piece; what is passed over is not read. */
+class BlobPieces implements Pieces {
+  readonly #blob: Blob;
+  #at = 0;
+  #reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
+
+  constructor(blob: Blob) {
+    this.#blob = blob;
+  }
+
+  async next(): Promise<Uint8Array | null> {
+    this.#reader ??= (this.#blob.slice(this.#at).stream() as ReadableStream<Uint8Array>).getReader();
+    for (;;) {
+      const { done, value } = await this.#reader.read();
+      if (done) return null;
+      if (value.length === 0) continue;
+      this.#at += value.length;
+      return value;
+    }
+  }
+
+  async skip(bytes: number): Promise<void> {
+    this.close();
+    this.#at += bytes;
+  }
+
+  close(): void {
+    void this.#reader?.cancel().catch(() => undefined);
+    this.#reader = undefined;
+  }
+}
+
+function blobReader(name: string, file: File | null): ByteReader | null {
+  if (file === null) return null;
+  return new ByteReader(name, file.size, new BlobPieces(file), `${file.size} ${file.lastModified}`);
+}
+
+async function blobBytes(name: string, file: File | null): Promise<Uint8Array<ArrayBuffer> | null> {
+  try {
+    return file === null ? null : new Uint8Array(await file.arrayBuffer());
+  } catch (error) {
+    throw readFailure(name, error);
+  }
+}
+
+/** A folder that was picked, or one of the origin's private file system. */
+class DirectorySource implements Source {
+  readonly names = null;
+  readonly #directory: FileSystemDirectoryHandle;
+
+  constructor(directory: FileSystemDirectoryHandle) {
+    this.#directory = directory;
+  }
+
+  async #file(name: string): Promise<File | null> {
     try {
-      return new Uint8Array(await response.arrayBuffer());
+      return await (await this.#directory.getFileHandle(name)).getFile();
     } catch (error) {
+      if (error instanceof DOMException && (error.name === "NotFoundError" || error.name === "TypeMismatchError")) return null;
       throw readFailure(name, error);
     }
+  }
+
+  async open(name: string): Promise<ByteReader | null> {
+    return blobReader(name, await this.#file(name));
+  }
+
+  async bytes(name: string): Promise<Uint8Array<ArrayBuffer> | null> {
+    return blobBytes(name, await this.#file(name));
   }
 }
 
@@ -162,16 +259,10 @@ class FileSource implements Source {
   }
 
   async open(name: string): Promise<ByteReader | null> {
-    const file = this.#files.get(name);
-    return file === undefined ? null : new ByteReader(name, file.size, file.stream());
+    return blobReader(name, this.#files.get(name) ?? null);
   }
 
   async bytes(name: string): Promise<Uint8Array<ArrayBuffer> | null> {
-    const file = this.#files.get(name);
-    try {
-      return file === undefined ? null : new Uint8Array(await file.arrayBuffer());
-    } catch (error) {
-      throw readFailure(name, error);
-    }
+    return blobBytes(name, this.#files.get(name) ?? null);
   }
 }

@@ -34,9 +34,28 @@ export type Quantization = BitsAndBytesConfig | "nf4" | "nf4-dq" | "fp4" | "fp4-
 
 /**
  * Where a model's files are: a folder's URL, the same with the names of the files in it (which saves asking for
- * optional ones that are not there), or files that were dropped or picked.
+ * optional ones that are not there), a model of a Hugging Face Hub, files that were dropped or picked, a folder that
+ * was picked or is in the origin's private file system, or a model that {@link listStored} names.
  */
-export type ModelSource = string | URL | { url: string | URL; files: readonly string[] } | readonly File[];
+export type ModelSource =
+  | string
+  | URL
+  | { url: string | URL; files: readonly string[] }
+  | HubModel
+  | readonly File[]
+  | FileSystemDirectoryHandle
+  | { stored: string };
+
+export interface HubModel {
+  /** "organization/name". */
+  hub: string;
+  /** Branch, tag or commit. Default: "main". */
+  revision?: string;
+  /** For private models; kept in memory only, and sent to `base` alone. */
+  token?: string;
+  /** Default: "https://huggingface.co/". */
+  base?: string | URL;
+}
 
 export type LoadPhase =
   /** The WebAssembly build is fetched and started. */
@@ -59,6 +78,10 @@ export interface LoadProgress {
   tensor?: string;
   /** From the start of `loadModel`. */
   time: number;
+  /** Bytes a second over the last seconds, once known. */
+  rate?: number;
+  /** Milliseconds that are left at that rate. */
+  remaining?: number;
   /** What the headers say, as soon as they are read: before any weight. */
   facts?: ModelFacts;
 }
@@ -76,8 +99,88 @@ export interface LoadOptions {
   threads?: number;
   /** Take this build instead of the best that starts; for tests and comparisons. */
   variant?: VariantName;
+  /**
+   * Keep the model on this device, quantized as asked, and take it from there the next time, without the network; an
+   * interrupted load goes on where it was. Default: true for a Hub, else false.
+   */
+  store?: boolean;
+  /** Where to keep it; by default the origin's private file system, or the Cache API in browsers without one. */
+  storePlace?: "opfs" | "cache";
+  /** How hard downloads try; what is left out stays as it is. */
+  network?: NetworkOptions;
+  /** What may be used, where the page knows better than the browser says. */
+  limits?: Limits;
   onProgress?: (progress: LoadProgress) => void;
   signal?: AbortSignal;
+}
+
+export interface NetworkOptions {
+  /** Requests under way at once for one file. Default: 3. */
+  connections?: number;
+  /** Requests in a row that may fail without a new byte. Default: 5. */
+  attempts?: number;
+  /** Milliseconds before the second attempt, doubled for each one after it. Default: 250. */
+  backoff?: number;
+  /** Milliseconds without a byte after which a connection counts as lost. Default: 20,000. */
+  stall?: number;
+}
+
+/** Upper bounds in bytes. */
+export interface Limits {
+  /** Of the WebAssembly memory; by default 4 GiB. */
+  memory?: number;
+  /** Of the device's memory; by default what `navigator.deviceMemory` says, where it says less than 8 GiB. */
+  device?: number;
+  /** Of what may be stored; by default what `navigator.storage.estimate()` leaves. */
+  storage?: number;
+}
+
+export interface InspectOptions extends Pick<LoadOptions, "quantization" | "context" | "network" | "limits" | "store" | "signal"> {}
+
+/** What loading a model would take, from its configuration and headers alone. */
+export interface Inspection {
+  facts: ModelFacts;
+  bytes: PlannedBytes;
+  fits: boolean;
+  /** Why it does not fit; empty when it does. */
+  reasons: Misfit[];
+}
+
+export interface PlannedBytes {
+  /** To be downloaded or read. */
+  download: number;
+  /** Codes and unquantized weights as they will be held. */
+  weights: number;
+  /** Scales and code tables of quantized layers. */
+  scales: number;
+  kv_cache: number;
+  /** Activations and other buffers at their largest. */
+  scratch: number;
+  /** The sum of the four above. */
+  total: number;
+  /** Of the WebAssembly memory, while loading or running, whichever is more. */
+  peak: number;
+  /** What storing it takes. */
+  stored: number;
+}
+
+export interface Misfit {
+  kind: "memory" | "device" | "storage";
+  needed: number;
+  available: number;
+}
+
+/** A model on this device. */
+export interface StoredModel {
+  id: string;
+  /** Where it came from. */
+  source: string;
+  /** Milliseconds since 1970. */
+  created: number;
+  /** False for a load that was interrupted and can go on. */
+  complete: boolean;
+  bytes: number;
+  facts: ModelFacts | null;
 }
 
 /** `config.json` as the engine understood it. */
@@ -114,6 +217,8 @@ export interface ModelFacts {
   parameters: number;
   /** Whether the tokenizer brings a chat template. */
   chatTemplate: boolean;
+  /** Under which id the model is kept on this device; null when it is not. */
+  stored: string | null;
 }
 
 /** `generation_config.json`, completed with transformers' defaults. */
@@ -149,6 +254,21 @@ export interface GenerateOptions {
   /** Default 0. The same seed gives the same text on every machine. */
   seed?: number;
   stop_strings?: readonly string[];
+  /** Log-probabilities of each token and of this many most likely ones, before temperature and penalties. */
+  logprobs?: number;
+  /** Texts to write from the one prompt, one after the other; the i-th takes `seed + i`. Default: 1. */
+  n?: number;
+  /**
+   * When the kv cache is full: end with reason `"context"` (the default), throw `"context-full"`, or go on with a
+   * window that keeps the BOS and the newer half of the text.
+   */
+  overflow?: "end" | "error" | "slide";
+  /**
+   * What the prompt has in common with the text before need not be read again. `"same-bits"` (the default) takes
+   * only what gives exactly the result of reading everything; `"all"` also takes what was generated token by token,
+   * which differs in the last bits unless the arithmetic is exact; `"none"` reads everything.
+   */
+  reuse?: "same-bits" | "all" | "none";
   /** Called while a long prompt is read. */
   onPrefill?: (done: number, total: number) => void;
   signal?: AbortSignal;
@@ -170,9 +290,45 @@ export interface GeneratedToken {
   text: string;
   /** Since `generate` was called. */
   time: number;
-  /** On the last item only. */
+  /** On the last item of each text. */
   finish?: FinishReason;
+  /** Which of the `n` texts it belongs to; absent with one. */
+  candidate?: number;
+  /** Natural logarithm of its probability; with `logprobs`. */
+  logprob?: number;
+  /** The most likely tokens in its place, the best first; with `logprobs`. */
+  top_logprobs?: TokenLogprob[];
+  /** Tokens of the text before it that the sliding window dropped just now. */
+  dropped?: number;
 }
+
+export interface TokenLogprob {
+  token: number;
+  /** The piece of text behind it. */
+  text: string;
+  logprob: number;
+}
+
+/** A session as it was restored. */
+export interface SessionInfo {
+  /** Tokens whose keys and values are there. */
+  tokens: number;
+  text: string;
+}
+
+export interface ExportOptions {
+  /** `"bitsandbytes"` (the default) writes a quantized model as it is held, `"bfloat16"` its values. */
+  format?: "bitsandbytes" | "bfloat16";
+  /** Merge this adapter into what is written; the model itself stays as it is. */
+  adapter?: string;
+  onProgress?: (written: number, total: number) => void;
+  signal?: AbortSignal;
+}
+
+/** Where an export goes: a folder, or a function that opens a stream for each of the files. */
+export type ExportTarget =
+  | FileSystemDirectoryHandle
+  | ((file: string) => WritableStream<Uint8Array<ArrayBuffer>> | Promise<WritableStream<Uint8Array<ArrayBuffer>>>);
 
 export interface TokenizeOptions {
   /** Adds what the tokenizer's template adds, such as a BOS. Default: true. */

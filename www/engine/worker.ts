@@ -3,10 +3,13 @@
 import { BUILDS, threaded } from "./builds";
 import { NibblamaError } from "./errors";
 import { toFootprint } from "./footprint";
-import { load, type Engine, type Loaded, type Task } from "./load";
+import { Export, smallFiles } from "./export";
+import { inspect, load, type Engine, type Loaded, type Task } from "./load";
+import type { CallName, Calls, Report, ToPage, ToWorker } from "./protocol";
+import { Runner } from "./run";
+import { restoreSession, saveSession } from "./session";
+import type { MemoryLedger, StoredTensor, TensorSummary, VariantInfo, VariantName } from "./types";
 import { MAX_THREADS, startPool } from "./pool";
-import type { CallName, Calls, PostedPrompt, Report, ToPage, ToWorker } from "./protocol";
-import type { Arithmetic, FinishReason, MemoryLedger, StoredTensor, TensorSummary, VariantInfo, VariantName } from "./types";
 import { openSource } from "./source";
 import { perplexity } from "./perplexity";
 import { VARIANTS } from "./variants";
@@ -19,11 +22,11 @@ interface Port {
 
 const port = globalThis as unknown as Port;
 
-/** Prompt tokens read between two looks at the messages, chosen so that a piece takes well under 100 ms. */
-const PIECE_WORK = 2e8;
 
 let engine: Engine | undefined;
 let loaded: Loaded | undefined;
+let runner: Runner | undefined;
+let exporting: Export | undefined;
 const running = new Map<number, AbortController>();
 /** Calls that use the kv cache wait for each other. */
 let exclusive: Promise<unknown> = Promise.resolve();
@@ -37,27 +40,29 @@ type Handlers = {
 };
 
 const handlers: Handlers = {
-  start: ({ variant, threads }) => start(variant, threads),
+  start: ({ variant, threads, wasm }) => start(variant, threads, wasm),
   load: async (request, task, report) => {
     loaded = await load(started(), request, task, (progress) => report({ kind: "progress", progress }));
+    runner = new Runner(loaded);
     return loaded.facts;
   },
   footprint: ({ config, quantization, dtype, context }) => {
     const json = quantization === null ? undefined : JSON.stringify(quantization);
     return toFootprint(started().glue.footprint(config, json, dtype ?? undefined, context));
   },
-  generate: (request, task, report) => inTurn(task, () => generate(request, task, report)),
+  inspect: (request, task) => inspect(started(), request, task),
+  generate: (request, task, report) => inTurn(task, () => textOf().generate(request, task, report)),
   tokenize: ({ prompt, addSpecialTokens }) => {
     const { text } = current();
-    const { ids, source } = encode(prompt, addSpecialTokens);
+    const { ids, source } = textOf().encode(prompt, addSpecialTokens);
     return { ids, tokens: ids.map((id) => text.piece(id)), text: source ?? text.decode(ids, false) };
   },
   detokenize: ({ ids, skipSpecialTokens }) => current().text.decode(ids, skipSpecialTokens),
   logits: ({ prompt, all, arithmetic }, task) =>
     inTurn(task, async () => {
       const { model, facts, arithmetic: own } = current();
-      const { ids } = encode(prompt, true);
-      model.reset();
+      const { ids } = textOf().encode(prompt, true);
+      textOf().forget();
       const vocabulary = facts.config.vocab_size;
       const chosen = arithmetic ?? (own === null ? null : "exact");
       if (all) {
@@ -65,7 +70,7 @@ const handlers: Handlers = {
         const data = model.readAll(Uint32Array.from(ids)) as Float32Array<ArrayBuffer>;
         return { data, shape: [ids.length, vocabulary] as [number, number] };
       }
-      await read(ids, task, () => chosen, () => undefined);
+      await textOf().read(ids, task, () => chosen, "none", () => undefined);
       return { data: model.logits() as Float32Array<ArrayBuffer>, shape: [1, vocabulary] as [number, number] };
     }),
   perplexity: (request, task, report) =>
@@ -95,8 +100,8 @@ const handlers: Handlers = {
     const weights = await bytes("adapter_model.safetensors");
     return { name, bytes: current().model.loadAdapter(name, config, "adapter_model.safetensors", weights) };
   },
-  setAdapter: ({ name }) => {
-    current().model.setAdapter(name ?? undefined, 1);
+  setAdapter: ({ name, scale }) => {
+    current().model.setAdapter(name ?? undefined, scale);
     return null;
   },
   deleteAdapter: ({ name }) => {
@@ -104,13 +109,27 @@ const handlers: Handlers = {
     return null;
   },
   adapters: () => current().model.adapters(),
+  embed: ({ prompt }, task) => inTurn(task, () => textOf().embed(prompt, task)),
+  saveSession: (_, task) => inTurn(task, () => saveSession(current().model, current().facts)),
+  restoreSession: ({ file }, task) =>
+    inTurn(task, async () => {
+      const { model, facts, text } = current();
+      const tokens = await restoreSession(model, facts, file);
+      textOf().restored();
+      return { tokens: tokens.length, text: text.decode([...tokens], true) };
+    }),
+  exportStart: ({ quantized, adapter }) => {
+    exporting = new Export(current(), quantized, adapter);
+    return { files: smallFiles(current(), quantized), header: exporting.header, total: exporting.total };
+  },
+  exportNext: () => exporting?.next() ?? null,
 };
 
-async function start(name: VariantName, wanted: number | null): Promise<VariantInfo> {
+async function start(name: VariantName, wanted: number | null, wasm: ArrayBuffer | null): Promise<VariantInfo> {
   const variant = VARIANTS.find((each) => each.name === name);
   if (variant === undefined) throw new NibblamaError("invalid-argument", "no such build", { found: name });
   const glue = await BUILDS[name]();
-  const { memory } = await glue.default();
+  const { memory } = await (wasm === null ? glue.default() : glue.default({ module_or_path: wasm }));
   engine = { glue, memory };
   const pooled = threaded(glue);
   const most = wanted ?? Math.min(navigator.hardwareConcurrency || 1, MAX_THREADS);
@@ -128,80 +147,10 @@ function current(): Loaded {
   return loaded;
 }
 
-function encode(prompt: PostedPrompt, addSpecialTokens: boolean): { ids: number[]; source: string | null } {
-  const { text } = current();
-  switch (prompt.kind) {
-    case "ids":
-      return { ids: [...prompt.ids], source: null };
-    case "text":
-      return { ids: text.encode(prompt.text, addSpecialTokens), source: prompt.text };
-    case "messages": {
-      // A template writes the special tokens itself.
-      const rendered = text.render(prompt.messages);
-      return { ids: text.encode(rendered, false), source: rendered };
-    }
-  }
-}
-
-/** Reads a prompt piece by piece into the kv cache. */
-async function read(
-  ids: readonly number[],
-  task: Task,
-  arithmetic: () => Arithmetic | null,
-  onProgress: (done: number) => void,
-): Promise<void> {
-  const { model, facts } = current();
-  const size = Math.min(64, Math.max(1, Math.floor(PIECE_WORK / facts.parameters)));
-  const piece = model.readsWhole() ? ids.length : size;
-  for (let done = 0; done < ids.length || done === 0; done += piece) {
-    await task.breathe();
-    const chosen = arithmetic();
-    if (chosen !== null) model.setArithmetic(chosen);
-    model.read(Uint32Array.from(ids.slice(done, done + piece)));
-    onProgress(Math.min(done + piece, ids.length));
-  }
-}
-
-async function generate(
-  { prompt, options }: Calls["generate"]["request"],
-  task: Task,
-  report: (report: Report) => void,
-): Promise<null> {
-  const { model, text, facts } = current();
-  const began = performance.now();
-  const { stop_strings, max_new_tokens, ...sampling } = options;
-  const limit = max_new_tokens ?? facts.generation.max_new_tokens ?? Number.POSITIVE_INFINITY;
-  if (!(limit >= 1)) {
-    throw new NibblamaError("invalid-argument", "nothing to generate", {
-      tensor: "max_new_tokens",
-      expected: "at least 1",
-      found: String(limit),
-    });
-  }
-  model.setSampling(JSON.stringify(sampling), [...stop_strings]);
-  model.reset();
-  const { ids } = encode(prompt, true);
-  // Looked up for every piece and token, for it may be set meanwhile, and `logits` sets its own.
-  const arithmetic = () => current().arithmetic;
-  await read(ids, task, arithmetic, (done) => report({ kind: "prefill", done, total: ids.length }));
-  for (let count = 1; ; count++) {
-    await task.breathe();
-    const token = model.sample();
-    let piece = "";
-    let finish: FinishReason | undefined;
-    if (model.isEnd(token)) finish = "eos";
-    else piece = model.pushText(text.bytes(token));
-    if (finish === undefined && model.stopped()) finish = "stop";
-    if (finish === undefined && count >= limit) finish = "length";
-    if (finish === undefined && model.remaining() === 0) finish = "context";
-    if (finish !== undefined) piece += model.finishText();
-    const generated = { token, text: piece, time: performance.now() - began };
-    report({ kind: "tokens", tokens: [finish === undefined ? generated : { ...generated, finish }] });
-    if (finish !== undefined) return null;
-    const chosen = arithmetic();
-    if (chosen !== null) model.setArithmetic(chosen);
-    model.read(Uint32Array.of(token));
-  }
+/** The text in the model's kv cache. */
+function textOf(): Runner {
+  current();
+  return runner as Runner;
 }
 
 function inTurn<T>(task: Task, action: () => Promise<T>): Promise<T> {

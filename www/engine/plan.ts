@@ -1,0 +1,154 @@
+/** What loading a model will take, from its configuration and the headers of its files alone. */
+
+import type { Limits, Misfit, ModelConfig, PlannedBytes } from "./types";
+
+/** Bytes of a module as `model::footprint` gives them. */
+interface ModuleBytes {
+  path: string;
+  /** "nf4", "fp4", "int8" or the name of a float dtype. */
+  kind: string;
+  true_bytes: { other_weights: number; total: number };
+}
+
+export interface PlanInput {
+  config: ModelConfig;
+  /** JSON of the crate's footprint, quantized as the model will be. */
+  footprint: string;
+  /** Every tensor of every file, in the order in which they will come. */
+  tensors: readonly { name: string; bytes: number }[];
+  /** Positions of the kv cache. */
+  context: number;
+  /** Tokens of a prompt that are read at once. */
+  piece: number;
+}
+
+/** Code, stack and static data of the largest build, and what the allocator cannot use. */
+const MODULE = 4 << 20;
+const WASM_MEMORY = 2 ** 32 - 2 ** 16;
+/** `navigator.deviceMemory` says no more than this, however much there is. */
+const MOST_REPORTED = 8;
+const FLOAT = 4;
+
+export function plan({ config, footprint, tensors, context, piece }: PlanInput): PlannedBytes {
+  const modules = (JSON.parse(footprint) as { modules: ModuleBytes[]; kv_cache: number }).modules;
+  const byPath = new Map(modules.map((module) => [module.path, module]));
+  const names = new Set(tensors.map(({ name }) => name));
+  const download = sum(tensors.map(({ bytes }) => bytes));
+  // One buffer takes tensor after tensor, so it is as large as the largest.
+  const buffer = tensors.reduce((largest, { bytes }) => Math.max(largest, bytes), 0);
+  let weights = 0;
+  let scales = 0;
+  let held = 0;
+  let loading = 0;
+  for (const { name, bytes } of tensors) {
+    const path = moduleOf(name);
+    const module = byPath.get(path);
+    // Rotary tables, and the head of a model with tied embeddings, have no place.
+    if (module === undefined || (path === "lm_head" && config.tie_word_embeddings)) continue;
+    const part = name.slice(path.length + 1);
+    const linear = path === "lm_head" || path.endsWith("_proj");
+    const stored = names.has(`${path}.weight.absmax`) || names.has(`${path}.SCB`);
+    let scale = 0;
+    let weight = 0;
+    let passing = 0;
+    if (part === "weight_format") continue;
+    if (part.includes("quant_state")) {
+      // Of its text only the offset of double quantization stays as a number.
+      if (names.has(`${path}.weight.nested_absmax`)) scale = FLOAT;
+    } else if (stored && part !== "weight" && part !== "bias") {
+      scale = bytes;
+    } else if (part === "weight" && !stored && isQuantized(module.kind)) {
+      const count = elements(path, config);
+      const codes = module.kind === "int8" ? count : Math.ceil(count / 2);
+      weight = codes;
+      scale = module.true_bytes.total - module.true_bytes.other_weights - codes;
+      // The stored values twice, and as 32-bit floats.
+      passing = 2 * bytes + FLOAT * count;
+    } else {
+      weight = bytes;
+      passing = linear ? bytes : 0;
+    }
+    loading = Math.max(loading, held + weight + scale + passing);
+    held += weight + scale;
+    weights += weight;
+    scales += scale;
+  }
+  const kv_cache = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * context * FLOAT;
+  const scratch = scratchBytes(config, context, piece);
+  const total = weights + scales + kv_cache + scratch;
+  return {
+    download,
+    weights,
+    scales,
+    kv_cache,
+    scratch,
+    total,
+    peak: Math.max(loading + buffer, total) + MODULE,
+    stored: weights + scales,
+  };
+}
+
+/** Why a plan cannot be carried out. */
+export function misfits(bytes: PlannedBytes, limits: Required<Limits>): Misfit[] {
+  const reasons: Misfit[] = [];
+  const check = (kind: Misfit["kind"], needed: number, available: number) => {
+    if (needed > available) reasons.push({ kind, needed, available });
+  };
+  check("memory", bytes.peak, limits.memory);
+  check("device", bytes.peak, limits.device);
+  check("storage", bytes.stored, limits.storage);
+  return reasons;
+}
+
+/** The limits of this browser where the caller names none. */
+export function completeLimits(given: Limits, storage: { usage: number; quota: number } | null): Required<Limits> {
+  const reported = (navigator as Navigator & { deviceMemory?: number }).deviceMemory;
+  const device = reported === undefined || reported >= MOST_REPORTED ? Number.POSITIVE_INFINITY : reported * 2 ** 30;
+  return {
+    memory: given.memory ?? WASM_MEMORY,
+    device: given.device ?? device,
+    storage: given.storage ?? (storage === null ? Number.POSITIVE_INFINITY : storage.quota - storage.usage),
+  };
+}
+
+/** Buffers of the computation for `piece` tokens, as the crate's `Buffers` lists them. */
+function scratchBytes(config: ModelConfig, context: number, piece: number): number {
+  const { hidden_size: hidden, intermediate_size: inner, head_dim: width, vocab_size: vocabulary } = config;
+  const query = config.num_attention_heads * width;
+  const keys = config.num_key_value_heads * width;
+  const residual = 3 * hidden + 2 * query + 2 * keys + 2 * inner + width;
+  const scores = (config.num_attention_heads / config.num_key_value_heads) * context;
+  // The input of the widest layer again in the form its kernel takes.
+  const kernel = 2 * Math.max(hidden, inner, query);
+  return FLOAT * (piece * (residual + kernel) + scores + 2 * vocabulary + context + width / 2);
+}
+
+function isQuantized(kind: string): boolean {
+  return kind === "nf4" || kind === "fp4" || kind === "int8";
+}
+
+/** Rows times columns of a linear layer. */
+function elements(path: string, config: ModelConfig): number {
+  const { hidden_size: hidden, intermediate_size: inner, head_dim: width } = config;
+  switch (path.slice(path.lastIndexOf(".") + 1)) {
+    case "q_proj":
+    case "o_proj":
+      return config.num_attention_heads * width * hidden;
+    case "k_proj":
+    case "v_proj":
+      return config.num_key_value_heads * width * hidden;
+    case "lm_head":
+      return config.vocab_size * hidden;
+    default:
+      return inner * hidden;
+  }
+}
+
+/** "model.layers.0.mlp.up_proj" of any of its tensors' names. */
+export function moduleOf(name: string): string {
+  return name.replace(/\.(?:weight(?:\..*|_format)?|bias|SCB)$/, "");
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}
