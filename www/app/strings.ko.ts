@@ -129,7 +129,7 @@ export const ko: Strings = {
   },
 
   files: {
-    heading: "내 모델",
+    heading: "내 모델 불러오기",
     about: "Hugging Face 형식의 Llama 폴더를 놓으세요. 전체 정밀도든 bitsandbytes로 양자화한 것이든 됩니다. 업로드하지 않습니다.",
     pickFolder: "폴더 고르기",
     pickFiles: "파일 고르기",
