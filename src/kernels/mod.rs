@@ -7,7 +7,7 @@
 // Without vectors only the reference is used.
 #![cfg_attr(
     all(target_arch = "wasm32", not(target_feature = "simd128")),
-    allow(dead_code, unused_imports, unused_variables)
+    allow(dead_code, unreachable_code, unused_imports, unused_variables)
 )]
 
 #[cfg(target_arch = "aarch64")]
