@@ -80,16 +80,16 @@ setup() {
 
 # --- build ---
 
-# Calls `$1 NAME RUSTFLAGS CARGO_ARGUMENTS` for every build in www/engine/variants.json.
+# Calls `$1 NAME RUSTFLAGS CARGO_ARGUMENTS` for every build in www/engine/variants.json, as it is delivered or,
+# where $2 is "test", as it is tested.
 each_variant() {
   local name flags arguments
   while IFS='|' read -r name flags arguments; do
     "$1" "$name" "$flags" "$arguments" </dev/null
-  done < <(node www/scripts/variants.mjs)
+  done < <(node www/scripts/variants.mjs "${2-}")
 }
 
-# Runs cargo for one build. The standard library is compiled along, for size and, where memory is shared, with
-# atomics; for that cargo wants the bootstrap key.
+# Runs cargo for one build. To compile the standard library along, cargo wants the bootstrap key.
 wasm_cargo() {
   local flags=$1
   shift
@@ -98,18 +98,19 @@ wasm_cargo() {
 
 build_variant() {
   local name=$1 flags=$2 arguments=$3
-  local built=target/wasm/$name/$target/release/nibblama.wasm out=www/engine/pkg/$name
+  local built=target/wasm/$name/$target/wasm/nibblama.wasm out=www/engine/pkg/$name
   say "engine: $name"
   # shellcheck disable=SC2086
-  wasm_cargo "$flags" build --quiet --lib --release --no-default-features --target-dir "target/wasm/$name" $arguments \
+  wasm_cargo "$flags" build --quiet --lib --profile wasm --no-default-features --target-dir "target/wasm/$name" $arguments \
     || fail "the $name build of the engine failed"
   if [ ! "$out/.done" -nt "$built" ]; then
     rm -rf "$out"
-    "$tools/bin/wasm-bindgen" --target web --remove-name-section --remove-producers-section --out-dir "$out" "$built"
-    node www/scripts/optimize.mjs "$name" "$out/nibblama_bg.wasm"
-    touch "$out/.done"
+    # Each step is checked: inside a condition the shell would go on after a failure.
+    { "$tools/bin/wasm-bindgen" --target web --remove-name-section --remove-producers-section --out-dir "$out" "$built" \
+      && node www/scripts/optimize.mjs "$name" "$out/nibblama_bg.wasm" && touch "$out/.done"; } \
+      || fail "the $name build of the engine could not be finished"
   fi
-  node www/scripts/check-wasm.mjs "$name" "$out/nibblama_bg.wasm"
+  node www/scripts/check-wasm.mjs "$name" "$out/nibblama_bg.wasm" || fail "the $name build of the engine is not as it should be"
 }
 
 build_engine() { each_variant build_variant; }
@@ -194,7 +195,7 @@ run_tests() {
     step "malformed files" cargo test --release --test malformed
   fi
   step "engine and site" build_site
-  each_variant test_variant
+  each_variant test_variant test
   step "types" in_www npm run --silent check
   step "vitest" in_www npx --no-install vitest run
   step "engine test page" in_www env NIBBLAMA_HARNESS=1 npx --no-install vite build --logLevel warn
@@ -202,8 +203,10 @@ run_tests() {
   step "crate" cargo package --quiet --allow-dirty --no-verify
   step "playwright" in_www npx --no-install playwright test
 
+  [ ${#failed[@]} -eq 0 ] || printf 'build.sh: failed: %s\n' "${failed[@]}" >&2
+  # The sum is the last line, whatever happened.
   node www/scripts/summary.mjs "$logs" "${#failed[@]}"
-  [ ${#failed[@]} -eq 0 ] || fail "failed: $(printf '%s; ' "${failed[@]}")"
+  [ ${#failed[@]} -eq 0 ]
 }
 
 # --- command line ---

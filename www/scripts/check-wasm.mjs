@@ -5,8 +5,8 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 
-// The goal is 150 KiB; this gate keeps the distance to it from growing until the build is split or slimmed.
-const LIMIT = 288 * 1024;
+// Bytes gzipped. The goal is 150,000; this gate stands where the builds are and may only be lowered.
+const LIMIT = 245_000;
 
 const [name, file] = process.argv.slice(2);
 const { variants } = JSON.parse(readFileSync(new URL("../engine/variants.json", import.meta.url), "utf8"));
@@ -31,8 +31,7 @@ if (variant.threads !== sharedMemory) problems.push(sharedMemory ? "imports shar
 const size = gzipSync(readFileSync(file), { level: 9 }).length;
 if (size > LIMIT) problems.push(`has ${size} bytes gzipped, over the limit of ${LIMIT}`);
 
-const kib = (size / 1024).toFixed(1);
-console.log(`    ${name}: ${kib} KiB gzipped; ${simd} SIMD, ${relaxed} relaxed, ${atomics} atomic instructions`);
+console.log(`    ${name}: ${size} bytes gzipped; ${simd} SIMD, ${relaxed} relaxed, ${atomics} atomic instructions`);
 if (problems.length > 0) {
   console.error(`${file}: the ${name} build ${problems.join("; ")}`);
   process.exit(1);
