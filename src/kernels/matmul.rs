@@ -65,10 +65,12 @@ fn tile<S: Simd, const R: usize, const T: usize>(
     let chunks = w[0].len();
     for start in (0..chunks).step_by(TILE_CHUNKS) {
         let block = start..chunks.min(start + TILE_CHUNKS);
-        let (w, x) = (w.map(|w| &w[block.clone()]), x.map(|x| &x[block.clone()]));
+        let n = block.len();
+        // The second slicing tells the compiler the length.
+        let (w, x) = (w.map(|w| &w[block.clone()][..n]), x.map(|x| &x[block.clone()][..n]));
         for (v, sums) in sums.iter_mut().enumerate() {
             let mut acc = *sums;
-            for c in 0..block.len() {
+            for c in 0..n {
                 for i in [v, v + 4] {
                     let w = w.map(|w| s.load(&w[c][i]));
                     for t in 0..T {
