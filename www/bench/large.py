@@ -3,8 +3,8 @@
     python large.py OUT [--shards 3] [--seed 1] [--tokenizer FOLDER]
 
 Standard library only. The weights are pseudo-random bf16 of a bell-like distribution (the sum of four bytes), so that
-quantization sees what it sees in a trained model. The tokenizer is copied from FOLDER (models/stories by default): its
-ids are a part of the vocabulary.
+quantization sees what it sees in a trained model. The tokenizer is that of FOLDER (models/stories by default) with
+names for the ids that it lacks.
 """
 
 import argparse
@@ -78,8 +78,12 @@ def main():
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "config.json").write_text(json.dumps(CONFIG, indent=2) + "\n")
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(args.tokenizer / name, args.out / name)
+    tokenizer = json.loads((args.tokenizer / "tokenizer.json").read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    known = set(vocabulary.values()) | {token["id"] for token in tokenizer["added_tokens"]}
+    vocabulary.update({f"<{i}>": i for i in range(VOCAB) if i not in known})
+    (args.out / "tokenizer.json").write_text(json.dumps(tokenizer))
+    shutil.copy(args.tokenizer / "tokenizer_config.json", args.out / "tokenizer_config.json")
 
     tensors = list(shapes())
     size = lambda shape: 2 * shape[0] * (shape[1] if len(shape) == 2 else 1)

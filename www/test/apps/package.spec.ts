@@ -45,7 +45,7 @@ for (const name of ["vite", "webpack", "esbuild", "static"]) {
     if (name !== "esbuild") return;
     const installed = join(folder, "node_modules/nibblama");
     for (const file of readdirSync(installed)) {
-      if (/^worker\.js$|\.wasm$/.test(file)) cpSync(join(installed, file), join(folder, "dist", file));
+      if (/^(?:worker|pool-thread)\.js$|\.wasm$/.test(file)) cpSync(join(installed, file), join(folder, "dist", file));
     }
     expect((await story()).variant).toBe("relaxed-threads");
   });
