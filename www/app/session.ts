@@ -205,8 +205,19 @@ export async function write(): Promise<void> {
   const story: Story = { prompt, text: "", last: "", tokens: 0, rate: null, ending: null };
   session.writing.value = true;
   session.story.value = story;
+  // Tokens come faster than frames; the page is drawn once a frame, so that it never runs behind on a slow device.
+  let frame: number | null = null;
+  const flush = () => {
+    frame = null;
+    if (generating === abort) session.story.value = { ...story };
+  };
   const show = (change: Partial<Story>) => {
-    if (generating === abort) session.story.value = Object.assign(story, change) && { ...story };
+    Object.assign(story, change);
+    // A hidden page has no frames.
+    if (story.ending !== null || document.hidden) {
+      if (frame !== null) cancelAnimationFrame(frame);
+      flush();
+    } else frame ??= requestAnimationFrame(flush);
   };
   let first = 0;
   try {
