@@ -74,7 +74,9 @@ export function smallFiles({ files, facts }: Loaded, quantized: boolean): { name
   delete config["quantization_config"];
   if (quantized) config["quantization_config"] = quantizationConfig(facts.quantization ?? {});
   else for (const key of ["dtype", "torch_dtype"]) if (key in config || key === "dtype") config[key] = "bfloat16";
-  const written = new TextEncoder().encode(`${JSON.stringify(config, null, 2)}\n`);
+  // transformers wants this one written as a float.
+  const text = JSON.stringify(config, null, 2).replace(/("llm_int8_threshold": \d+)(?=[,\n])/, "$1.0");
+  const written = new TextEncoder().encode(`${text}\n`);
   const beside = [...files].filter(([name]) => !name.endsWith(".index.json"));
   return beside.map(([name, bytes]) => ({ name, bytes: name === "config.json" ? written : bytes }));
 }

@@ -48,6 +48,7 @@ test("an exported model is the checkpoint that the command line writes, byte for
       if (key.startsWith("_")) continue;
       expect(found[key], key).toEqual(value);
     }
+    expect(readFileSync(join(folder, "config.json"), "utf8")).toMatch(/"llm_int8_threshold": \d+\.\d/);
     expect(readdirSync(folder)).toContain("tokenizer.json");
     // The command line reads it as any other checkpoint.
     expect(nibblama("inspect", folder)).toContain("Llama");
