@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { cpSync, createReadStream, existsSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { join, normalize } from "node:path";
+import { join, normalize, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { defineConfig, type Plugin } from "vite";
 import headers from "./headers.json" with { type: "json" };
@@ -26,7 +26,7 @@ function embeddedModels(): Plugin {
   return {
     name: "embedded-models",
     configResolved(config) {
-      outDir = join(config.root, config.build.outDir);
+      outDir = resolve(config.root, config.build.outDir);
     },
     configureServer(server) {
       server.middlewares.use("/models", (request, response, next) => {
