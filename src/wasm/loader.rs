@@ -12,6 +12,9 @@ use crate::quant::{BitsAndBytesConfig, ComputeDtype, QuantFormat};
 /// Room that a WebAssembly memory can have.
 const MAX_MEMORY: u64 = 1 << 32;
 
+/// A buffer up to this many bytes stays until the end.
+const LASTING_BUFFER: usize = 64 << 20;
+
 /// A model on its way in.
 #[wasm_bindgen]
 pub struct Loader {
@@ -122,13 +125,8 @@ impl Loader {
             let infos = infos.filter(|(file, info)| !self.is_stored(file, &info.name));
             self.weights = Some(WeightsLoader::new(&self.config, infos, &self.options)?);
             let largest = self.tensors().map(TensorInfo::byte_len).max().unwrap_or(0);
-            let too_large = || {
-                Error::new(ErrorCode::OutOfMemory, "no room for the largest tensor")
-                    .expected(format!("less than {MAX_MEMORY} bytes"))
-                    .found(format!("{largest} bytes"))
-            };
-            let largest = usize::try_from(largest).map_err(|_| too_large())?;
-            self.buffer.try_reserve_exact(largest).map_err(|_| too_large())
+            let largest = usize::try_from(largest).map_err(|_| no_room(largest))?;
+            self.buffer.try_reserve_exact(largest).map_err(|_| no_room(largest as u64))
         };
         begin().map_err(to_js)
     }
@@ -143,9 +141,18 @@ impl Loader {
     }
 
     /// Address of `length` bytes for the next tensor. Any other call may move them.
-    pub fn buffer(&mut self, length: usize) -> *mut u8 {
+    ///
+    /// # Errors
+    /// `out-of-memory`.
+    pub fn buffer(&mut self, length: usize) -> Result<*mut u8, JsValue> {
+        // Embeddings are far larger than the rest and come first; their room is then the weights'.
+        if self.buffer.capacity() > LASTING_BUFFER && length < self.buffer.capacity() / 4 {
+            self.buffer = Vec::new();
+        }
+        let more = length.saturating_sub(self.buffer.len());
+        self.buffer.try_reserve_exact(more).map_err(|_| to_js(no_room(length as u64)))?;
         self.buffer.resize(length, 0);
-        self.buffer.as_mut_ptr()
+        Ok(self.buffer.as_mut_ptr())
     }
 
     /// Takes the tensor whose bytes lie in the buffer; a weight to be quantized is quantized now.
@@ -246,6 +253,12 @@ pub(super) fn ranges(header: &Header) -> String {
     let tensors = header.tensors().iter();
     Value::Array(tensors.map(|info| json!([info.name, info.range.start, info.range.end])).collect())
         .to_string()
+}
+
+fn no_room(length: u64) -> Error {
+    Error::new(ErrorCode::OutOfMemory, "no room for the largest tensor")
+        .expected(format!("less than {MAX_MEMORY} bytes"))
+        .found(format!("{length} bytes"))
 }
 
 /// `generation_config.json` goes before `config.json`, as in transformers.
