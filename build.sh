@@ -167,7 +167,9 @@ test_variant() {
   local place
   export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$tools/bin/wasm-bindgen-test-runner NIBBLAMA_VARIANT=$name
   for place in node page worker; do
-    local variables=()
+    local variables=() tests=(--test wasm)
+    # The case table of the kernels needs no browser.
+    [ "$place" = node ] && tests+=(--test kernels)
     case $place in
       node) variables=(NODE_ARGS=--experimental-wasm-relaxed-simd) ;;
       page) variables=(WASM_BINDGEN_USE_BROWSER=1) ;;
@@ -175,7 +177,7 @@ test_variant() {
     esac
     # shellcheck disable=SC2086
     step "wasm: $name in $place" with "${variables[@]}" -- wasm_cargo "$flags" test \
-      --no-default-features --target-dir "target/wasm/$name" $arguments --test wasm
+      --no-default-features --target-dir "target/wasm/$name" $arguments "${tests[@]}"
   done
   unset CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER NIBBLAMA_VARIANT
 }
