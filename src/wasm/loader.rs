@@ -125,8 +125,13 @@ impl Loader {
             let infos = infos.filter(|(file, info)| !self.is_stored(file, &info.name));
             self.weights = Some(WeightsLoader::new(&self.config, infos, &self.options)?);
             let largest = self.tensors().map(TensorInfo::byte_len).max().unwrap_or(0);
-            let largest = usize::try_from(largest).map_err(|_| no_room(largest))?;
-            self.buffer.try_reserve_exact(largest).map_err(|_| no_room(largest as u64))
+            let too_large = || {
+                Error::new(ErrorCode::OutOfMemory, "no room for the largest tensor")
+                    .expected(format!("less than {MAX_MEMORY} bytes"))
+                    .found(format!("{largest} bytes"))
+            };
+            let largest = usize::try_from(largest).map_err(|_| too_large())?;
+            self.buffer.try_reserve_exact(largest).map_err(|_| too_large())
         };
         begin().map_err(to_js)
     }
@@ -142,17 +147,15 @@ impl Loader {
 
     /// Address of `length` bytes for the next tensor. Any other call may move them.
     ///
-    /// # Errors
-    /// `out-of-memory`.
-    pub fn buffer(&mut self, length: usize) -> Result<*mut u8, JsValue> {
+    /// # Panics
+    /// Without room for them; [`Loader::begin`] saw that the largest tensor has some.
+    pub fn buffer(&mut self, length: usize) -> *mut u8 {
         // Embeddings are far larger than the rest and come first; their room is then the weights'.
         if self.buffer.capacity() > LASTING_BUFFER && length < self.buffer.capacity() / 4 {
             self.buffer = Vec::new();
         }
-        let more = length.saturating_sub(self.buffer.len());
-        self.buffer.try_reserve_exact(more).map_err(|_| to_js(no_room(length as u64)))?;
         self.buffer.resize(length, 0);
-        Ok(self.buffer.as_mut_ptr())
+        self.buffer.as_mut_ptr()
     }
 
     /// Takes the tensor whose bytes lie in the buffer; a weight to be quantized is quantized now.
@@ -253,12 +256,6 @@ pub(super) fn ranges(header: &Header) -> String {
     let tensors = header.tensors().iter();
     Value::Array(tensors.map(|info| json!([info.name, info.range.start, info.range.end])).collect())
         .to_string()
-}
-
-fn no_room(length: u64) -> Error {
-    Error::new(ErrorCode::OutOfMemory, "no room for the largest tensor")
-        .expected(format!("less than {MAX_MEMORY} bytes"))
-        .found(format!("{length} bytes"))
 }
 
 /// `generation_config.json` goes before `config.json`, as in transformers.

@@ -64,7 +64,7 @@ test("a panic in the engine is told with its message, and a new load works", asy
 test("the page says that the engine stopped, tries once more, and writes on when it can", async ({ page }) => {
   const repair = await serveFaulty(page, traps);
   let loads = 0;
-  page.on("request", (request) => (loads += request.url().includes("stories-nf4/model.safetensors") ? 1 : 0));
+  page.on("request", (request) => (loads += request.url().endsWith("stories-nf4/config.json") ? 1 : 0));
   await page.goto(origin("site"));
   const alert = page.getByRole("alert");
   await expect(alert).toContainText("unreachable", { timeout: 60_000 });
