@@ -2,11 +2,12 @@ import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, test, type Page } from "@playwright/test";
+import { origin } from "../sites";
 import type { LabHarness } from "./harness";
 
 declare const lab: LabHarness;
 
-const HARNESS = "http://127.0.0.1:4182/test/lab/harness.html";
+const HARNESS = `${origin("engine")}test/lab/harness.html`;
 const repository = fileURLToPath(new URL("../../..", import.meta.url));
 const FULL = { url: "/models/stories/", files: ["config.json", "model.safetensors"] };
 const NF4 = { url: "/models/stories-nf4/", files: ["config.json", "model.safetensors"] };
@@ -14,7 +15,7 @@ const TENSOR = "model.layers.3.mlp.down_proj.weight";
 
 /** The native command line, which `cargo test` builds too. */
 function cli(...args: string[]): unknown {
-  const program = ["release", "debug"].map((kind) => `${repository}target/${kind}/nibblama`).find(existsSync);
+  const program = ["debug", "release"].map((kind) => `${repository}target/${kind}/nibblama`).find(existsSync);
   if (program === undefined) throw new Error("run `cargo build --features cli` first: the tests compare with it");
   return JSON.parse(execFileSync(program, [...args, "--json"], { encoding: "utf8", maxBuffer: 2 ** 28 }));
 }
