@@ -277,7 +277,8 @@ test("perplexity and logits equal the command line's", async ({ page }) => {
   expect(ours.first).toBe(first < 0 ? null : first);
 });
 
-test("a million weights answer within a frame or few", async ({ page }) => {
+test("times of answers about 1.6 million weights", async ({ page }) => {
+  test.skip(process.env["NIBBLAMA_BENCH"] !== "1", "prints times and asserts nothing; NIBBLAMA_BENCH=1 runs it");
   const times = await page.evaluate(
     async ([source]) => {
       const opened = await lab.nibblama.openLab(source);
