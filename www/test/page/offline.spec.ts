@@ -12,6 +12,8 @@ const PORT = SITES.site.port + 6;
 const HOME = `http://127.0.0.1:${PORT}/`;
 
 test.use({ serviceWorkers: "allow" });
+// What was read before the service worker took over is kept by a later visit only, and which comes first is a race.
+test.describe.configure({ retries: 3 });
 
 let folder = "";
 let server: ChildProcess | undefined;
