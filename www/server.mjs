@@ -77,7 +77,12 @@ async function answer(request, response) {
   response.setHeader("Accept-Ranges", "bytes");
   // Names under assets/ carry a hash of the content; everything else is looked at anew.
   response.setHeader("Cache-Control", path.includes("/assets/") ? "max-age=31536000, immutable" : "no-cache");
-  const wanted = request.headers.range;
+  const etag = `"${found.size.toString(36)}-${Math.round(found.mtimeMs).toString(36)}"`;
+  response.setHeader("ETag", etag);
+  if (request.headers["if-none-match"]?.split(/,\s*/).includes(etag)) return response.writeHead(304).end();
+  // A part of another version than the one asked for would be of no use.
+  const sameVersion = (request.headers["if-range"] ?? etag) === etag;
+  const wanted = sameVersion ? request.headers.range : undefined;
   const range = wanted === undefined ? undefined : byteRange(wanted, found.size);
   if (range === null) {
     response.setHeader("Content-Range", `bytes */${found.size}`);

@@ -67,14 +67,17 @@ function offline(): Plugin {
         const extra = readdirSync(folder);
         const names = files.map((file) => file.fileName).sort();
         const contents = files.map((file) => (file.type === "chunk" ? file.code : file.source));
-        const weights = modelFolders().flatMap((name) =>
-          readdirSync(join(models, name)).map((file) => readFileSync(join(models, name, file))),
-        );
+        const data = modelFolders()
+          .flatMap((name) => readdirSync(join(models, name)).map((file) => `${name}/${file}`))
+          .filter((path) => !path.endsWith(".md"));
+        const size = (path: string) => statSync(join(models, path)).size;
         const precache = {
           build: hashOf([...contents, ...extra.map((name) => readFileSync(join(folder, name)))]),
-          data: hashOf(weights),
+          data: hashOf(data.map((path) => readFileSync(join(models, path)))),
           page: [...names.filter((name) => !name.endsWith(".wasm")), ...extra],
           engine: names.filter((name) => name.endsWith(".wasm")),
+          // The largest last: all others are there soon.
+          models: data.sort((a, b) => size(a) - size(b)).map((path) => `models/${path}`),
         };
         sw.code = `const __PRECACHE__=${JSON.stringify(precache)};${sw.code}`;
       },

@@ -30,7 +30,8 @@ effect(() => {
       (lab) => {
         if (mine !== attempt) return lab.dispose();
         labState.value = { kind: "open", lab };
-        void keep(urlsOf(source), metered());
+        // Where a story is written, it comes first.
+        if (session.phase.peek().kind === "idle") void keep(urlsOf(source), metered());
         void lab.closed.then((error) => {
           if (error !== undefined && mine === attempt) labState.value = { kind: "failed", error };
         });

@@ -1,8 +1,9 @@
+import { effect } from "@preact/signals";
 import { render } from "preact";
 import { Page } from "./page";
 import { alone } from "./presenter";
-import { register } from "./offline";
-import { open } from "./session";
+import { start } from "./offline";
+import { open, session } from "./session";
 import { keepHashAndDocument, state } from "./state";
 
 keepHashAndDocument();
@@ -14,5 +15,9 @@ if (root !== null) {
 }
 const only = alone.peek();
 void open(only === null ? state.mode.peek() === "story" : only.needs === "model");
-// After the page has what it needs itself.
-addEventListener("load", () => setTimeout(register, 1000));
+// The service worker comes after what the page needs itself.
+addEventListener("load", () => {
+  effect(() => {
+    if (session.phase.value.kind !== "loading") start();
+  });
+});

@@ -5,14 +5,20 @@ import { signal } from "@preact/signals";
 /** A new version that waits for the reader's word. */
 export const waiting = signal<ServiceWorker | null>(null);
 
-let registered: Promise<ServiceWorkerRegistration | null> = Promise.resolve(null);
+let registration: Promise<ServiceWorkerRegistration | null> | undefined;
 
-export function register(): void {
-  if (!import.meta.env.PROD || !("serviceWorker" in navigator)) return;
+function register(): Promise<ServiceWorkerRegistration | null> {
+  if (!import.meta.env.PROD || !("serviceWorker" in navigator)) return Promise.resolve(null);
   // Storage that is forbidden, or a page that is not served securely: it works all the same, online.
-  registered = navigator.serviceWorker.register("./sw.js", { scope: "./" }).catch(() => null);
-  void registered.then((registration) => {
-    if (registration == null) return;
+  return navigator.serviceWorker.register("./sw.js", { scope: "./" }).catch(() => null);
+}
+
+/** Starts the service worker; to be called once the page has what it needs itself. */
+export function start(): void {
+  if (registration !== undefined) return;
+  registration = register();
+  void registration.then((registration) => {
+    if (registration === null) return;
     const look = () => {
       // Without a controller this is the first version, which replaces nothing.
       if (registration.waiting !== null && navigator.serviceWorker.controller !== null) waiting.value = registration.waiting;
@@ -28,14 +34,13 @@ export function takeUpdate(): void {
   waiting.value?.postMessage({ type: "take-over" });
 }
 
-const asked = new Set<string>();
-
-/** Keeps files for the time offline, unless the connection is metered. */
-export async function keep(urls: readonly string[], metered: boolean): Promise<void> {
-  const fresh = urls.filter((url) => !asked.has(url));
-  if (metered || fresh.length === 0) return;
-  for (const url of fresh) asked.add(url);
-  if ((await registered) == null) return;
-  const registration = await navigator.serviceWorker.ready;
-  registration.active?.postMessage({ type: "keep", urls: fresh });
+/**
+ * Keeps files for the time offline: all that the page can show or, on a metered connection, no more than what of
+ * `read` the browser still holds.
+ */
+export async function keep(read: readonly string[], metered: boolean): Promise<void> {
+  start();
+  if ((await registration) == null) return;
+  const { active } = await navigator.serviceWorker.ready;
+  active?.postMessage(metered ? { type: "keep-read", read } : { type: "keep" });
 }

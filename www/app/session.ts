@@ -3,7 +3,8 @@
 import { batch, signal } from "@preact/signals";
 import {
   footprint, loadModel, NibblamaError,
-  type Footprint, type LoadProgress, type MemoryLedger, type Model, type ModelSource, type Quantization,
+  type Footprint, type LoadProgress, type MemoryLedger, type Model, type ModelSource, type NetworkOptions,
+  type Quantization,
 } from "../engine/index";
 import { LLAMA_8B } from "./known-models";
 import { keep } from "./offline";
@@ -129,6 +130,11 @@ export async function start(source: ModelSource = EMBEDDED_NF4, name: string | n
   if (source === EMBEDDED_NF4) void keep(urlsOf(EMBEDDED_NF4), metered());
 }
 
+/** The built-in models come in one piece, so that the browser holds them for the service worker to keep. */
+function networkFor(source: ModelSource): NetworkOptions {
+  return source === EMBEDDED_NF4 || source === EMBEDDED_FULL ? { connections: 1 } : {};
+}
+
 /** The files of a source that a URL names. */
 export function urlsOf(source: ModelSource): string[] {
   if (typeof source === "string" || source instanceof URL || !("url" in source)) return [];
@@ -146,7 +152,7 @@ async function load(
   session.error.value = null;
   if (session.model.value === null) session.phase.value = { kind: "loading", progress: null };
   try {
-    const model = await loadModel(source, { quantization, onProgress, signal: abort.signal });
+    const model = await loadModel(source, { quantization, onProgress, signal: abort.signal, network: networkFor(source) });
     const former = session.model.value;
     batch(() => {
       session.model.value = model;

@@ -24,19 +24,22 @@ interface Scope {
 }
 
 // The build fills these in.
-declare const __PRECACHE__: { build: string; data: string; page: string[]; engine: string[] };
+declare const __PRECACHE__: { build: string; data: string; page: string[]; engine: string[]; models: string[] };
 
 const sw = self as unknown as Scope;
-const { build, data, page, engine } = __PRECACHE__;
+const { build, data, page, engine, models } = __PRECACHE__;
 const PREFIX = "nibblama-";
 const APP = `${PREFIX}app-${build}`;
 const DATA = `${PREFIX}data-${data}`;
 const root = new URL(sw.registration.scope);
 const absolute = (path: string) => new URL(path, root).href;
 const own = new Set([...page, ...engine].map(absolute));
+/** A file's name under assets/ stands for its content; the others are looked at anew, so that no build is mixed. */
+const current = (path: string) =>
+  new Request(absolute(path), { cache: path.startsWith("assets/") ? "default" : "no-cache" });
 
 sw.addEventListener("install", (event) => {
-  event.waitUntil(caches.open(APP).then((cache) => cache.addAll(page.map((path) => new Request(absolute(path), { cache: "no-cache" })))));
+  event.waitUntil(caches.open(APP).then((cache) => cache.addAll(page.map(current))));
 });
 
 sw.addEventListener("activate", (event) => {
@@ -50,21 +53,42 @@ sw.addEventListener("activate", (event) => {
 });
 
 sw.addEventListener("message", (event) => {
-  const message = event.data as { type?: unknown; urls?: unknown } | null;
+  const message = event.data as { type?: unknown; read?: unknown } | null;
   if (message?.type === "take-over") event.waitUntil(sw.skipWaiting());
-  if (message?.type === "keep" && Array.isArray(message.urls)) {
-    event.waitUntil(keep(DATA, message.urls.filter((url): url is string => typeof url === "string")));
-    event.waitUntil(keep(APP, engine.map(absolute)));
+  if (message?.type === "keep") event.waitUntil(inTurn(keepAll));
+  if (message?.type === "keep-read" && Array.isArray(message.read)) {
+    const read = message.read.filter((url): url is string => typeof url === "string");
+    event.waitUntil(inTurn(() => keepRead(read)));
   }
 });
 
-/** Fetches what is not kept yet, one after another, so that the page's own requests come first. */
-async function keep(name: string, urls: readonly string[]): Promise<void> {
+/** One after the other, so that nothing is fetched twice. */
+let line: Promise<void> = Promise.resolve();
+const inTurn = (action: () => Promise<void>) => (line = line.then(action));
+
+/**
+ * Everything that the page can ever ask for, one after another, so that its own requests come first. What the
+ * browser still holds from before this worker was in control is not sent again.
+ */
+async function keepAll(): Promise<void> {
+  await keep(APP, engine.map(current));
+  await keep(DATA, models.map(current));
+}
+
+/** On a metered connection: only what was read already, out of the browser's own cache. */
+async function keepRead(read: readonly string[]): Promise<void> {
+  const held = (url: string) => new Request(url, { cache: "only-if-cached", mode: "same-origin" });
+  const all = new Set(models.map(absolute));
+  await keep(APP, engine.map(absolute).map(held));
+  await keep(DATA, read.filter((url) => all.has(url)).map(held));
+}
+
+async function keep(name: string, requests: readonly Request[]): Promise<void> {
   const cache = await caches.open(name);
-  for (const url of urls) {
-    if (!url.startsWith(root.href) || (await cache.match(url)) !== undefined) continue;
+  for (const request of requests) {
+    if ((await cache.match(request.url)) !== undefined) continue;
     // A file that cannot be had now is asked for again on the next visit.
-    await cache.add(url).catch(() => undefined);
+    await cache.add(request).catch(() => undefined);
   }
 }
 

@@ -7,11 +7,18 @@ const SIZE = 12 << 20;
 const content = Uint8Array.from({ length: SIZE }, (_, i) => (i * 31 + (i >> 12)) & 255);
 let server: Server;
 let ranges: string[] = [];
+/** The server answers a request for the whole file as such, and breaks off there. */
+let breakAt: number | null = null;
 
 beforeAll(async () => {
   server = createServer((request, response) => {
     const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "") ?? [];
     ranges.push(request.headers.range ?? "");
+    if (breakAt !== null && first === undefined) {
+      response.writeHead(200, { "Accept-Ranges": "bytes", ETag: '"1"', "Content-Length": SIZE });
+      response.write(content.subarray(0, breakAt), () => response.destroy());
+      return;
+    }
     const start = Number(first ?? 0);
     const end = Math.min(Number(last ?? SIZE), SIZE - 1);
     response.writeHead(206, { "Content-Range": `bytes ${start}-${end}/${SIZE}`, ETag: '"1"', "Content-Length": end - start + 1 });
@@ -20,11 +27,14 @@ beforeAll(async () => {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
 });
 afterAll(() => void server.close());
-beforeEach(() => void (ranges = []));
+beforeEach(() => {
+  ranges = [];
+  breakAt = null;
+});
 
-async function open(): Promise<RemoteFile> {
+async function open(connections = 3): Promise<RemoteFile> {
   const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/weights`);
-  const network = { connections: 3, attempts: 2, backoff: 1, stall: 5000 };
+  const network = { connections, attempts: 2, backoff: 1, stall: 5000 };
   const request: Request = { url, headers: {}, network, signal: new AbortController().signal };
   const file = await RemoteFile.open("weights", request);
   if (file === null) throw new Error("no file");
@@ -73,4 +83,21 @@ test("passing over a little stays within what is on its way", async () => {
   }
   pieces.close();
   fresh.close();
+});
+
+test("over one connection it comes as one stream, and goes on where that breaks off", async () => {
+  breakAt = 3_000_000;
+  const pieces = (await open(1)).pieces(0);
+  let at = 0;
+  for (let piece = await pieces.next(); piece !== null; piece = await pieces.next()) {
+    expect(Buffer.compare(piece, content.subarray(at, at + piece.length))).toBe(0);
+    at += piece.length;
+  }
+  expect(at).toBe(SIZE);
+  expect(ranges[0]).toBe("");
+  expect(ranges).toHaveLength(2);
+  const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(ranges[1] ?? "") ?? [];
+  expect(Number(first)).toBeGreaterThan(0);
+  expect(Number(first)).toBeLessThanOrEqual(breakAt);
+  expect(Number(last)).toBe(SIZE - 1);
 });

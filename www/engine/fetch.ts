@@ -7,7 +7,7 @@ import { NibblamaError } from "./errors";
 
 /** How hard a download tries. */
 export interface Network {
-  /** Requests under way at once for one file. */
+  /** Requests under way at once for one file; one means that it comes as one stream, which browsers keep whole. */
   connections: number;
   /** Requests in a row that may fail without a new byte. */
   attempts: number;
@@ -58,6 +58,8 @@ export class RemoteFile {
   /** SHA-256 in hexadecimal, where the server's headers give it. */
   readonly sha256: string | null;
   readonly #request: Request;
+  /** A stream that broke off can be taken up again where it did. */
+  readonly #resumes: boolean;
   #first: Answer | undefined;
 
   private constructor(name: string, request: Request, first: Answer) {
@@ -67,13 +69,15 @@ export class RemoteFile {
     this.length = first.length;
     this.validator = first.validator;
     this.ranged = first.response.status === 206 && first.length !== null;
+    this.#resumes = first.response.headers.get("Accept-Ranges") === "bytes";
     const linked = /^"?([0-9a-f]{64})"?$/.exec(first.response.headers.get("X-Linked-Etag") ?? "");
     this.sha256 = linked?.[1] ?? null;
   }
 
   /** Null when the server has no such file. */
   static async open(name: string, request: Request): Promise<RemoteFile | null> {
-    let first = await patiently(request, name, () => ask(request, name, 0, FIRST));
+    const end = request.network.connections > 1 ? FIRST : null;
+    let first = await patiently(request, name, () => ask(request, name, 0, end));
     if (first?.response.status === 206 && first.length === null) {
       // Another origin hides where its ranges lie; the file then comes as one stream.
       discard(first);
@@ -97,7 +101,8 @@ export class RemoteFile {
 
   /** Asks for bytes from `start` to `end`, and refuses what is not of the version that was opened. */
   async answer(start: number, end: number): Promise<Answer> {
-    const answer = await ask(this.#request, this.name, this.ranged ? start : 0, this.ranged ? end : null);
+    const part = this.ranged || (this.#resumes && start > 0);
+    const answer = await ask(this.#request, this.name, part ? start : 0, part ? end : null);
     if (answer === null) throw this.#changed("a file", "none any more");
     if (answer.validator !== this.validator) {
       discard(answer);

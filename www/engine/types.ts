@@ -115,7 +115,7 @@ export interface LoadOptions {
 }
 
 export interface NetworkOptions {
-  /** Requests under way at once for one file. Default: 3. */
+  /** Requests under way at once for one file; with one it comes as one stream, which browsers keep. Default: 3. */
   connections?: number;
   /** Requests in a row that may fail without a new byte. Default: 5. */
   attempts?: number;
