@@ -3,6 +3,7 @@
 #   ./build.sh [--port N] [--no-serve]   builds every variant and the site, and serves it on http://127.0.0.1:8080
 #   ./build.sh dist                      builds the static site into www/dist
 #   ./build.sh test                      runs every check and test
+#   ./build.sh bench [--quick] [--json]  measures speed, ours and others', in Chromium; --help lists the parts
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -11,7 +12,7 @@ tools=$PWD/target/tools
 
 say() { printf '\033[1m==> %s\033[0m\n' "$*"; }
 fail() { printf 'build.sh: %s\n' "$*" >&2; exit 1; }
-usage() { sed -n '2,5s/^# \{0,1\}//p' build.sh; }
+usage() { sed -n '2,6s/^# \{0,1\}//p' build.sh; }
 
 # --- set-up: each step looks first, so that the second time is quick ---
 
@@ -211,7 +212,22 @@ run_tests() {
   [ ${#failed[@]} -eq 0 ]
 }
 
+# --- benchmark ---
+
+run_bench() {
+  setup_browser >&2
+  build_site >&2
+  (cd www && node bench/run.mjs "$@")
+}
+
 # --- command line ---
+
+if [ "${1-}" = bench ]; then
+  shift
+  setup >&2
+  run_bench "$@"
+  exit
+fi
 
 command=serve port=8080 serve=true
 while [ $# -gt 0 ]; do

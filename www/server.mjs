@@ -34,6 +34,7 @@ const types = {
   ".css": "text/css; charset=utf-8",
   ".html": "text/html; charset=utf-8",
   ".js": "text/javascript; charset=utf-8",
+  ".mjs": "text/javascript; charset=utf-8",
   ".json": "application/json",
   ".jinja": "text/plain; charset=utf-8",
   ".md": "text/markdown; charset=utf-8",

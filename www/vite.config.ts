@@ -62,7 +62,9 @@ function offline(): Plugin {
       handler(_, bundle) {
         const sw = bundle["sw.js"];
         if (sw?.type !== "chunk") return;
-        const files = Object.values(bundle).filter((file) => file !== sw && !file.fileName.endsWith(".map"));
+        // Who measures is on the network, and few do.
+        const kept = (name: string) => !name.endsWith(".map") && name !== "bench.html" && !name.startsWith("assets/measure");
+        const files = Object.values(bundle).filter((file) => file !== sw && kept(file.fileName));
         const folder = join(www, "public");
         const extra = readdirSync(folder);
         const names = files.map((file) => file.fileName).sort();
@@ -104,7 +106,7 @@ export default defineConfig({
     rolldownOptions: harness
       ? { input: harnesses() }
       : {
-          input: { index: join(www, "index.html"), sw: join(www, "app/sw.ts") },
+          input: { index: join(www, "index.html"), measure: join(www, "bench.html"), sw: join(www, "app/sw.ts") },
           // The service worker keeps its name, and stands at the root of what it serves.
           output: { entryFileNames: ({ name }) => (name === "sw" ? "sw.js" : "assets/[name]-[hash].js") },
         },

@@ -1,5 +1,6 @@
 //! The JavaScript boundary: classes that only convert. Errors cross as `Error` objects with a `code`.
 
+mod bench;
 mod error;
 mod export;
 mod loader;
