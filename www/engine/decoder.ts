@@ -3,7 +3,7 @@
 import { NibblamaError } from "./errors";
 
 /** The byte behind each character of GPT-2's byte-level alphabet. */
-const BYTE_OF_CHARACTER: ReadonlyMap<string, number> = byteLevelAlphabet();
+export const BYTE_OF_CHARACTER: ReadonlyMap<string, number> = byteLevelAlphabet();
 
 /**
  * Printable Latin-1 characters stand for themselves; the other bytes follow in order from U+0100 on, so that no

@@ -488,5 +488,5 @@ async function openText(source: Source, signal: AbortSignal): Promise<Text> {
   const config = await optional("tokenizer_config.json");
   // The template's own file is newer than the key in the configuration; most models have one or none of them.
   const template = config?.text.includes('"chat_template"') ? undefined : await optional("chat_template.jinja");
-  return new Text(tokenizer, config, template);
+  return Text.open(tokenizer, config, template);
 }

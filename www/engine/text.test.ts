@@ -34,8 +34,8 @@ function read(folder: string, name: string): { name: string; text: string } {
   return { name, text: readFileSync(join(folder, name), "utf8") };
 }
 
-function open(folder: string): Text {
-  return new Text(read(folder, "tokenizer.json"), read(folder, "tokenizer_config.json"));
+function open(folder: string): Promise<Text> {
+  return Text.open(read(folder, "tokenizer.json"), read(folder, "tokenizer_config.json"));
 }
 
 test("every reference tokenizer is there", () => {
@@ -45,8 +45,8 @@ test("every reference tokenizer is there", () => {
   }
 });
 
-describe.each(folders.flatMap((folder) => styles.map((style) => join(folder, style))))("%s", (folder) => {
-  const text = open(folder);
+describe.each(folders.flatMap((folder) => styles.map((style) => join(folder, style))))("%s", async (folder) => {
+  const text = await open(folder);
   const { cases, chats } = JSON.parse(read(folder, "cases.json").text) as Golden;
 
   test("all texts and chats are there", () => {
@@ -84,17 +84,17 @@ describe.each(folders.flatMap((folder) => styles.map((style) => join(folder, sty
   });
 });
 
-test("broken files name themselves", () => {
-  const broken = (content: string) => () => new Text({ name: "tokenizer.json", text: content });
-  expect(broken("{")).toThrow(/^tokenizer.json: not valid JSON/);
-  expect(broken("[]")).toThrow("tokenizer.json: not a JSON object");
-  expect(broken("{}")).toThrow("tokenizer.json: the model is missing");
+test("broken files name themselves", async () => {
+  const broken = (content: string) => expect(Text.open({ name: "tokenizer.json", text: content })).rejects;
+  await broken("{").toThrow(/^tokenizer.json: not valid JSON/);
+  await broken("[]").toThrow("tokenizer.json: not a JSON object");
+  await broken("{}").toThrow("tokenizer.json: the model is missing");
 });
 
-test("an unknown decoder is refused", () => {
+test("an unknown decoder is refused", async () => {
   const folder = join(folders[0] ?? "", "llama2_style");
   const tokenizer = JSON.parse(read(folder, "tokenizer.json").text) as { decoder: unknown };
   tokenizer.decoder = { type: "WordPiece", prefix: "##", cleanup: true };
   const file = { name: "tokenizer.json", text: JSON.stringify(tokenizer) };
-  expect(() => new Text(file)).toThrow("tokenizer.json: decoder: unknown decoder (found WordPiece)");
+  await expect(Text.open(file)).rejects.toThrow("tokenizer.json: decoder: unknown decoder (found WordPiece)");
 });

@@ -1,11 +1,11 @@
 /**
- * Text to ids and ids to text. Encoding and chat templates are the Hugging Face libraries' work; decoding is ours,
- * because theirs differs from the reference on invalid byte sequences and cannot stream.
+ * Text to ids and ids to text. Chat templates are the Hugging Face library's work, which is fetched for models that
+ * have one; decoding is ours, because theirs differs from the reference on invalid byte sequences and cannot stream.
  */
 
-import { Template } from "@huggingface/jinja";
-import { Tokenizer } from "@huggingface/tokenizers";
+import type { Template } from "@huggingface/jinja";
 import { Decoder } from "./decoder";
+import { openEncoder, type Encoder } from "./encoder";
 import { NibblamaError } from "./errors";
 import type { ChatMessage } from "./types";
 
@@ -18,36 +18,43 @@ export interface TextFile {
 /** The tokenizer of one model. */
 export class Text {
   readonly #file: string;
-  readonly #tokenizer: Tokenizer;
+  readonly #encoder: Encoder;
   readonly #decoder: Decoder;
   readonly #special: ReadonlySet<number>;
   readonly #template: Template | undefined;
   readonly #variables: Record<string, string>;
+
+  private constructor(file: string, parsed: Json, settings: Json, encoder: Encoder, template: Template | undefined) {
+    this.#file = file;
+    this.#encoder = encoder;
+    this.#decoder = new Decoder(file, parsed["decoder"]);
+    this.#special = specialIds(parsed["added_tokens"]);
+    this.#template = template;
+    this.#variables = {};
+    for (const key of ["bos_token", "eos_token", "unk_token", "pad_token"]) {
+      const content = tokenContent(settings[key]);
+      if (content !== undefined) this.#variables[key] = content;
+    }
+  }
 
   /**
    * From `tokenizer.json` and, where they exist, `tokenizer_config.json` and `chat_template.jinja`.
    *
    * Throws `invalid-tokenizer` or `invalid-json`, naming the file.
    */
-  constructor(tokenizer: TextFile, config?: TextFile, template?: TextFile) {
-    this.#file = tokenizer.name;
+  static async open(tokenizer: TextFile, config?: TextFile, template?: TextFile): Promise<Text> {
     const parsed = jsonObject(tokenizer);
     const settings = config === undefined ? {} : jsonObject(config);
     if (!isObject(parsed["model"])) {
       throw new NibblamaError("invalid-tokenizer", "the model is missing", { file: tokenizer.name });
     }
-    this.#tokenizer = described(tokenizer.name, "cannot be read", () => new Tokenizer(parsed, settings));
-    this.#decoder = new Decoder(tokenizer.name, parsed["decoder"]);
-    this.#special = specialIds(parsed["added_tokens"]);
+    const encoder = await openEncoder(parsed, settings).catch((error: unknown) => {
+      throw invalid(tokenizer.name, "cannot be read", error);
+    });
     const source = template?.text ?? namedTemplate(settings["chat_template"]);
     const templateFile = template?.name ?? config?.name ?? tokenizer.name;
-    this.#template =
-      source === undefined ? undefined : described(templateFile, "chat template is not valid", () => new Template(source));
-    this.#variables = {};
-    for (const key of ["bos_token", "eos_token", "unk_token", "pad_token"]) {
-      const content = tokenContent(settings[key]);
-      if (content !== undefined) this.#variables[key] = content;
-    }
+    const compiled = source === undefined ? undefined : await compile(templateFile, source);
+    return new Text(tokenizer.name, parsed, settings, encoder, compiled);
   }
 
   get hasChatTemplate(): boolean {
@@ -56,7 +63,7 @@ export class Text {
 
   encode(text: string, addSpecialTokens: boolean): number[] {
     return described(this.#file, "the text cannot be encoded", () =>
-      this.#tokenizer.encode(text, { add_special_tokens: addSpecialTokens }).ids,
+      this.#encoder.encode(text, addSpecialTokens),
     );
   }
 
@@ -92,7 +99,7 @@ export class Text {
   }
 
   #token(id: number): string {
-    const token = this.#tokenizer.id_to_token(id);
+    const token = this.#encoder.token(id);
     if (token === undefined) {
       throw new NibblamaError("invalid-token", "no such token id", { file: this.#file, found: String(id) });
     }
@@ -100,11 +107,18 @@ export class Text {
   }
 }
 
-function isObject(value: unknown): value is Record<string, unknown> {
+type Json = Record<string, unknown>;
+
+async function compile(file: string, source: string): Promise<Template> {
+  const { Template } = await import("@huggingface/jinja");
+  return described(file, "chat template is not valid", () => new Template(source));
+}
+
+function isObject(value: unknown): value is Json {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-function jsonObject({ name, text }: TextFile): Record<string, unknown> {
+function jsonObject({ name, text }: TextFile): Json {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -120,8 +134,12 @@ function described<T>(file: string, reason: string, action: () => T): T {
   try {
     return action();
   } catch (error) {
-    throw new NibblamaError("invalid-tokenizer", reason, { file, found: message(error) });
+    throw invalid(file, reason, error);
   }
+}
+
+function invalid(file: string, reason: string, error: unknown): NibblamaError {
+  return new NibblamaError("invalid-tokenizer", reason, { file, found: message(error) });
 }
 
 function message(error: unknown): string {
