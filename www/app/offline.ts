@@ -18,7 +18,7 @@ export function start(): void {
   if (registration !== undefined) return;
   registration = register();
   void registration.then((registration) => {
-    if (registration === null) return;
+    if (registration == null) return;
     const look = () => {
       // Without a controller this is the first version, which replaces nothing.
       if (registration.waiting !== null && navigator.serviceWorker.controller !== null) waiting.value = registration.waiting;

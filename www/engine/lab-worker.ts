@@ -1,5 +1,6 @@
 /** The lab's worker: its own module, one weight or two at a time, and the answers of lab-protocol.ts. */
 
+import { startBuild } from "./builds";
 import { NibblamaError } from "./errors";
 import { toFootprint } from "./footprint";
 import type { FromLab, LabCallName, LabCalls, ToLab } from "./lab-protocol";
@@ -11,12 +12,11 @@ import { needed, needReader, readHeader, weightFiles } from "./checkpoint";
 import type { Engine } from "./load";
 import type { PostedSource } from "./protocol";
 import { openSource } from "./source";
-import type { BitsAndBytesConfig, ModelConfig, VariantName } from "./types";
+import type { BitsAndBytesConfig, ModelConfig } from "./types";
 import { isTrap, posted, trapReason } from "./worker-errors";
 
-type Glue = typeof import("./pkg/simd128/nibblama.js");
-type WasmLab = import("./pkg/simd128/nibblama.js").Lab;
-type WasmLens = import("./pkg/simd128/nibblama.js").Lens;
+type WasmLab = import("./pkg/relaxed-threads/nibblama.js").Lab;
+type WasmLens = import("./pkg/relaxed-threads/nibblama.js").Lens;
 
 /** What the crate says of a weight: the public facts, and where its bytes lie. */
 interface Row extends LabTensor {
@@ -51,11 +51,6 @@ interface Port {
 }
 
 const port = globalThis as unknown as Port;
-/** One thread is enough for one weight. */
-const BUILDS: Partial<Record<VariantName, () => Promise<Glue>>> = {
-  relaxed: () => import("./pkg/relaxed/nibblama.js"),
-  simd128: () => import("./pkg/simd128/nibblama.js"),
-};
 const running = new Map<number, AbortController>();
 let engine: Engine | undefined;
 let opened: Opened | undefined;
@@ -72,10 +67,7 @@ const FORMATS: readonly LabFormatName[] =
 
 const handlers: Handlers = {
   start: async ({ variant }) => {
-    const glue = await BUILDS[variant]?.();
-    if (glue === undefined) throw new NibblamaError("invalid-argument", "the lab has no such build", { found: variant });
-    const { memory } = await glue.default();
-    engine = { glue, memory };
+    engine = await startBuild(variant, null);
     return null;
   },
   open: async ({ source }, { signal }) => {

@@ -1,15 +1,13 @@
 /** One thread of the pool: see pool.ts. */
 
-import { BUILDS, threaded } from "./builds";
-import { NibblamaError } from "./errors";
+import { script } from "./builds";
 import type { PoolRequest } from "./pool";
 
 /** The kernels keep their buffers elsewhere; a multiple of 64 KiB. */
 const STACK_SIZE = 1 << 18;
 
-async function run({ variant, module, memory }: PoolRequest): Promise<void> {
-  const glue = threaded(await BUILDS[variant]());
-  if (glue === null) throw new NibblamaError("invalid-argument", "a build without threads", { found: variant });
+async function run({ module, memory }: PoolRequest): Promise<void> {
+  const glue = await script();
   glue.initSync({ module, memory, thread_stack_size: STACK_SIZE });
   postMessage("ready");
   try {

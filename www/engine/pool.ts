@@ -4,8 +4,7 @@
  */
 
 import { NibblamaError } from "./errors";
-import type { ThreadedGlue } from "./builds";
-import type { VariantName } from "./types";
+import type { Glue } from "./builds";
 
 /** More threads than this wait for each other longer than they compute. */
 export const MAX_THREADS = 8;
@@ -15,19 +14,17 @@ const START_LIMIT = 5000;
 
 /** The one message that a thread of the pool gets. */
 export interface PoolRequest {
-  variant: VariantName;
   module: WebAssembly.Module;
   memory: WebAssembly.Memory;
 }
 
 /** Starts threads for `glue`, this one counted, and returns how many run: fewer where some do not start. */
 export async function startPool(
-  variant: VariantName,
-  glue: ThreadedGlue,
+  glue: Glue,
   memory: WebAssembly.Memory,
   threads: number,
 ): Promise<number> {
-  const request: PoolRequest = { variant, module: glue.sharedModule() as WebAssembly.Module, memory };
+  const request: PoolRequest = { module: glue.sharedModule() as WebAssembly.Module, memory };
   const starts = await Promise.allSettled(Array.from({ length: threads - 1 }, () => startThread(request)));
   const running = 1 + starts.filter((start) => start.status === "fulfilled").length;
   const failure = starts.find((start) => start.status === "rejected");

@@ -1,6 +1,6 @@
 /** The worker's side: owns the WebAssembly module and the model, and answers the calls of protocol.ts. */
 
-import { BUILDS, threaded } from "./builds";
+import { hasThreads, startBuild } from "./builds";
 import { NibblamaError } from "./errors";
 import { toFootprint } from "./footprint";
 import { Export, smallFiles } from "./export";
@@ -128,12 +128,10 @@ const handlers: Handlers = {
 async function start(name: VariantName, wanted: number | null, wasm: ArrayBuffer | null): Promise<VariantInfo> {
   const variant = VARIANTS.find((each) => each.name === name);
   if (variant === undefined) throw new NibblamaError("invalid-argument", "no such build", { found: name });
-  const glue = await BUILDS[name]();
-  const { memory } = await (wasm === null ? glue.default() : glue.default({ module_or_path: wasm }));
+  const { glue, memory } = await startBuild(name, wasm);
   engine = { glue, memory };
-  const pooled = threaded(glue);
   const most = wanted ?? Math.min(navigator.hardwareConcurrency || 1, MAX_THREADS);
-  const threads = pooled === null || most === 1 ? 1 : await startPool(name, pooled, memory, most);
+  const threads = !hasThreads(name) || most === 1 ? 1 : await startPool(glue, memory, most);
   return { name, simd: variant.simd, threads, isa: glue.isa(), rejected: [] };
 }
 

@@ -28,6 +28,16 @@ if (simd === 0) problems.push("holds no SIMD instruction");
 if (variant.simd !== "relaxed" && relaxed > 0) problems.push(`holds ${relaxed} relaxed SIMD instructions`);
 if (variant.threads !== atomics > 0) problems.push(`holds ${atomics} atomic instructions`);
 if (variant.threads !== sharedMemory) problems.push(sharedMemory ? "imports shared memory" : "has no shared memory");
+// The script of one build serves all of them: it must bring what each imports, and call nothing that one lacks, but for threads.
+const script = readFileSync(new URL("../engine/pkg/relaxed-threads/nibblama.js", import.meta.url), "utf8");
+const names = (pattern, from) => new Set([...from.matchAll(pattern)].map((match) => match[1]));
+const brought = names(/^ {8}(\w+): /gm, script);
+const missing = [...names(/\(import "[^"]*" "(\w+)"/g, text)].filter((name) => !brought.has(name));
+if (missing.length > 0) problems.push(`imports ${missing.join(", ")}, which the script of relaxed-threads lacks`);
+const exported = names(/\(export "(\w+)"/g, text);
+const threading = ["poolThreadFailed", "runPoolThread", "setThreads", "sharedModule"];
+const absent = [...names(/\bwasm\.(\w+)/g, script)].filter((name) => !exported.has(name) && !(threading.includes(name) && !variant.threads));
+if (absent.length > 0) problems.push(`lacks ${absent.join(", ")}, which the script of relaxed-threads calls`);
 const size = gzipSync(readFileSync(file), { level: 9 }).length;
 if (size > LIMIT) problems.push(`has ${size} bytes gzipped, over the limit of ${LIMIT}`);
 

@@ -39,7 +39,7 @@ const names = {
   transform(code, id) {
     const variant = /engine\/pkg\/([\w-]+)\/nibblama\.js$/.exec(id)?.[1];
     if (variant !== undefined) return code.replaceAll("nibblama_bg.wasm", `nibblama-${variant}.wasm`);
-    return code.replace(/new URL\("\.\/([\w-]+)\.ts", import\.meta\.url\)/g, 'new URL("./$1.js", import.meta.url)');
+    return code.replace(/pkg\/([\w-]+)\/nibblama_bg\.wasm/g, "nibblama-$1.wasm").replace(/new URL\("\.\/([\w-]+)\.ts", import\.meta\.url\)/g, 'new URL("./$1.js", import.meta.url)');
   },
 };
 
