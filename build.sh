@@ -120,6 +120,7 @@ build_site() {
   build_engine
   say "site"
   (cd www && npx --no-install vite build --logLevel warn) || fail "the site could not be built"
+  node www/scripts/sizes.mjs || fail "the site's scripts are too large"
 }
 
 # --- test ---

@@ -87,6 +87,37 @@ function offline(): Plugin {
   };
 }
 
+/** Elements as calls of `h`, whose children are arguments: shorter than properties, and nothing else is needed. */
+function shortElements(): Plugin {
+  return {
+    name: "short-elements",
+    enforce: "pre",
+    transform: (code, id) => (id.endsWith(".tsx") ? `import { h, Fragment } from "preact";${code}` : null),
+  };
+}
+
+/** Vite's way of loading the styles and imports of a chunk ahead; here all styles come first, and chunks are few. */
+function noPreload(): Plugin {
+  return {
+    name: "no-preload",
+    enforce: "pre",
+    load: (id) => (id === "\0vite/preload-helper.js" ? "export const __vitePreload = (load) => load();" : null),
+  };
+}
+
+/** Few scripts, as many small ones compress worse: the page with its first view, the other views, all Korean. */
+const SCRIPTS = [
+  { name: "ko", test: /\.ko\.ts$/ },
+  { name: "views", test: /www\/(views\/(?!index\.|bench\.|view\.|question\.|words\.|(words\/)?headline\.)|app\/lab\.|engine\/lab)/ },
+  { name: "page", test: /www\/(app\/(?!sw\.)|draw\/|engine\/(?!export)|views\/(?!bench))|node_modules\/(@?preact|wasm-feature-detect)\/|preload-helper/ },
+];
+
+/** Parts of the worker for models that a visitor brings. */
+const RARE = [
+  { name: "templates", test: /@huggingface\/jinja/ },
+  { name: "hub", test: /engine\/(hub|sha256|store)\./ },
+];
+
 // The engine's own browser tests need a page without the site's views; it is built like the site, beside it.
 const harness = process.env["NIBBLAMA_HARNESS"] === "1";
 const harnesses = () =>
@@ -95,20 +126,27 @@ const harnesses = () =>
 export default defineConfig({
   root: www,
   base: "./",
-  plugins: [embeddedModels(), ...(harness ? [] : [offline()])],
-  worker: { format: "es" },
+  plugins: [embeddedModels(), noPreload(), shortElements(), ...(harness ? [] : [offline()])],
+  oxc: { jsx: { runtime: "classic", pragma: "h", pragmaFrag: "Fragment" } },
+  worker: { format: "es", rolldownOptions: { output: { codeSplitting: { includeDependenciesRecursively: false, groups: RARE } } } },
   build: {
     target: "es2022",
     outDir: harness ? "dist-test" : "dist",
     emptyOutDir: true,
     assetsInlineLimit: 0,
-    modulePreload: { polyfill: false },
+    modulePreload: false,
+    cssCodeSplit: false,
     rolldownOptions: harness
       ? { input: harnesses() }
       : {
+          // Modules of the engine only define things; who imports one of its functions does not want them all.
+          treeshake: { moduleSideEffects: (id) => !id.startsWith(join(www, "engine")) },
           input: { index: join(www, "index.html"), measure: join(www, "bench.html"), sw: join(www, "app/sw.ts") },
           // The service worker keeps its name, and stands at the root of what it serves.
-          output: { entryFileNames: ({ name }) => (name === "sw" ? "sw.js" : "assets/[name]-[hash].js") },
+          output: {
+            entryFileNames: ({ name }) => (name === "sw" ? "sw.js" : "assets/[name]-[hash].js"),
+            codeSplitting: { includeDependenciesRecursively: false, groups: SCRIPTS },
+          },
         },
   },
   server: {

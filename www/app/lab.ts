@@ -2,6 +2,7 @@
 
 import { batch, computed, effect, signal, type ReadonlySignal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { openLab } from "../engine/lab";
 import type { Lab, LabSettings, LabTensor } from "../engine/lab-types";
 import { keep } from "./offline";
 import { isAbort, metered, session, urlsOf } from "./session";
@@ -24,8 +25,7 @@ effect(() => {
   const former = labState.peek();
   labState.value = { kind: "opening" };
   if (former.kind === "open") former.lab.dispose();
-  import("../engine/lab")
-    .then(({ openLab }) => openLab(source))
+  openLab(source)
     .then(
       (lab) => {
         if (mine !== attempt) return lab.dispose();

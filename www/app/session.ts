@@ -132,7 +132,7 @@ export async function start(source: ModelSource = EMBEDDED_NF4, name: string | n
 
 /** The built-in models come in one piece, so that the browser holds them for the service worker to keep. */
 function networkFor(source: ModelSource): NetworkOptions {
-  return source === EMBEDDED_NF4 || source === EMBEDDED_FULL ? { connections: 1 } : {};
+  return source === EMBEDDED_NF4 || source === EMBEDDED_FULL ? { whole: true } : {};
 }
 
 /** The files of a source that a URL names. */

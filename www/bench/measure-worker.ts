@@ -1,6 +1,6 @@
 /** What is timed, in a worker of its own: the engine's builds without the engine around them. */
 
-import { BUILDS, threaded, type Glue } from "../engine/builds";
+import { hasThreads, startBuild, type Glue } from "../engine/builds";
 import type { WasmModel } from "../engine/load";
 import { startPool } from "../engine/pool";
 import type { Arithmetic, VariantName } from "../engine/types";
@@ -18,6 +18,7 @@ const LOGIT_BOUNDS: Record<Arithmetic, number> = { exact: 0, "near-exact": 5e-3,
 export const NF4 = { load_in_4bit: true, bnb_4bit_quant_type: "nf4", bnb_4bit_use_double_quant: false };
 
 let engine: { glue: Glue; memory: WebAssembly.Memory } | undefined;
+let pooled = false;
 let bench: InstanceType<Glue["Bench"]> | undefined;
 let cols = 0;
 let model: WasmModel | undefined;
@@ -47,15 +48,14 @@ function checked(name: string, error: number, bound: number): number {
 
 const calls = {
   async start(variant: VariantName, threads: number): Promise<{ isa: string; threads: number }> {
-    const glue = await BUILDS[variant]();
-    const { memory } = await glue.default();
-    engine = { glue, memory };
-    const pooled = threaded(glue);
-    return { isa: glue.isa(), threads: pooled === null || threads === 1 ? 1 : await startPool(variant, pooled, memory, threads) };
+    engine = await startBuild(variant, null);
+    pooled = hasThreads(variant);
+    const { glue, memory } = engine;
+    return { isa: glue.isa(), threads: !pooled || threads === 1 ? 1 : await startPool(glue, memory, threads) };
   },
 
   setThreads(threads: number): void {
-    threaded(need(engine, "engine").glue)?.setThreads(threads);
+    if (pooled) need(engine, "engine").glue.setThreads(threads);
   },
 
   /** GB/s of one thread reading from memory. */

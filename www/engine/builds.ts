@@ -1,9 +1,10 @@
-/** The WebAssembly builds, each fetched when it is asked for. The script of one serves them all: check-wasm.mjs compares. */
+/** The WebAssembly builds, each fetched when it is asked for. */
 
+import { script, type Glue } from "./glue";
 import type { VariantName } from "./types";
 import { VARIANTS } from "./variants";
 
-export type Glue = typeof import("./pkg/relaxed-threads/nibblama.js");
+export type { Glue };
 
 const WASM: Record<VariantName, () => URL> = {
   "relaxed-threads": () => new URL("./pkg/relaxed-threads/nibblama_bg.wasm", import.meta.url),
@@ -11,9 +12,6 @@ const WASM: Record<VariantName, () => URL> = {
   relaxed: () => new URL("./pkg/relaxed/nibblama_bg.wasm", import.meta.url),
   simd128: () => new URL("./pkg/simd128/nibblama_bg.wasm", import.meta.url),
 };
-
-/** The script of the builds; functions about threads work only in those that have them. */
-export const script = (): Promise<Glue> => import("./pkg/relaxed-threads/nibblama.js");
 
 export const hasThreads = (name: VariantName): boolean => VARIANTS.some((variant) => variant.name === name && variant.threads);
 

@@ -1,7 +1,6 @@
 /** The page's side: promises, async iterables and abort over the messages of protocol.ts. */
 
 import { NibblamaError, type ErrorDetails } from "./errors";
-import { writeExport } from "./export-client";
 import type { Model } from "./index";
 import type { CallName, Calls, LoadRequest, PostedPrompt, PostedSource, Report, ToPage, ToWorker } from "./protocol";
 import { inline } from "./inline";
@@ -298,8 +297,8 @@ function model(connection: Connection, facts: ModelFacts, variant: VariantInfo):
       connection.call("embed", { prompt: postedPrompt(prompt) }, { signal }),
     saveSession: () => connection.call("saveSession", null),
     restoreSession: (file) => connection.call("restoreSession", { file }),
-    export: (target, options = {}) =>
-      writeExport(
+    export: async (target, options = {}) =>
+      (await import("./export-client")).writeExport(
         {
           start: (quantized, adapter) => connection.call("exportStart", { quantized, adapter }),
           next: () => connection.call("exportNext", null),

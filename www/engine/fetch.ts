@@ -7,8 +7,10 @@ import { NibblamaError } from "./errors";
 
 /** How hard a download tries. */
 export interface Network {
-  /** Requests under way at once for one file; one means that it comes as one stream, which browsers keep whole. */
+  /** Requests under way at once for one file. */
   connections: number;
+  /** Files are asked for as a whole, and come as one stream, which browsers keep. */
+  whole: boolean;
   /** Requests in a row that may fail without a new byte. */
   attempts: number;
   /** Milliseconds before the second attempt; doubled for each one after it. */
@@ -17,7 +19,7 @@ export interface Network {
   stall: number;
 }
 
-export const NETWORK: Network = { connections: 3, attempts: 5, backoff: 250, stall: 20_000 };
+export const NETWORK: Network = { connections: 3, whole: false, attempts: 5, backoff: 250, stall: 20_000 };
 
 /** The first request of a file; it usually holds the header. */
 const FIRST = 1 << 20;
@@ -76,7 +78,7 @@ export class RemoteFile {
 
   /** Null when the server has no such file. */
   static async open(name: string, request: Request): Promise<RemoteFile | null> {
-    const end = request.network.connections > 1 ? FIRST : null;
+    const end = request.network.whole ? null : FIRST;
     let first = await patiently(request, name, () => ask(request, name, 0, end));
     if (first?.response.status === 206 && first.length === null) {
       // Another origin hides where its ranges lie; the file then comes as one stream.

@@ -6,7 +6,7 @@
 import { NibblamaError } from "./errors";
 import { fetchWhole, RemoteFile, type Network } from "./fetch";
 import type { PostedSource } from "./protocol";
-import { digest } from "./sha256";
+import { digest, Sha256 } from "./sha256";
 import { ByteReader, damaged, type Source } from "./source";
 
 export const HUB = "https://huggingface.co/";
@@ -78,7 +78,8 @@ export class HubSource implements Source {
     const { file } = found;
     checkLength(name, file, remote.length);
     const sha256 = file?.sha256 ?? remote.sha256;
-    return new ByteReader(name, remote.length, remote.pieces(0), sha256 ?? remote.validator, sha256);
+    const check = sha256 === null ? null : { hash: new Sha256(), expected: sha256 };
+    return new ByteReader(name, remote.length, remote.pieces(0), sha256 ?? remote.validator, check);
   }
 
   async bytes(name: string, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer> | null> {

@@ -7,6 +7,9 @@ import type {
 } from "./lab-types";
 import type { BitsAndBytesConfig, Footprint, Logits, ModelConfig, VariantName } from "./types";
 
+/** Name of the lab's worker, which runs the same script as the model's. */
+export const LAB_WORKER = "nibblama-lab";
+
 /** What can be asked of the worker, with the answer to each. */
 export interface LabCalls {
   start: { request: { variant: VariantName }; result: null };

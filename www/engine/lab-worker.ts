@@ -47,7 +47,6 @@ type Handlers = {
 
 interface Port {
   postMessage(message: FromLab, transfer?: Transferable[]): void;
-  addEventListener(type: "message", listener: (event: MessageEvent<ToLab>) => void): void;
 }
 
 const port = globalThis as unknown as Port;
@@ -306,7 +305,7 @@ function transferable(value: unknown): ArrayBuffer[] {
   return typeof value === "object" && value !== null ? Object.values(value).flatMap(transferable) : [];
 }
 
-port.addEventListener("message", ({ data }) => {
+export function receive(data: ToLab): void {
   if (data.type === "abort") running.get(data.id)?.abort();
   else void handle(data.id, data.name, data.request);
-});
+}

@@ -2,7 +2,7 @@
 
 import { postedSource, quantizationConfig } from "./client";
 import { NibblamaError } from "./errors";
-import type { FromLab, LabCallName, LabCalls, ToLab } from "./lab-protocol";
+import { LAB_WORKER, type FromLab, type LabCallName, type LabCalls, type ToLab } from "./lab-protocol";
 import type { Lab, LabCall, LabCodebook, LabOutlier, LabSettings, LabWeight } from "./lab-types";
 import type { ModelSource } from "./types";
 import { variantsByPreference } from "./variants";
@@ -24,7 +24,7 @@ const KEPT = 48;
 
 class LabConnection {
   readonly closed: Promise<Error | undefined>;
-  #worker = new Worker(new URL("./lab-worker.ts", import.meta.url), { type: "module", name: "nibblama-lab" });
+  #worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module", name: LAB_WORKER });
   #pending = new Map<number, Pending>();
   #kept = new Map<string, Promise<unknown>>();
   #nextId = 1;

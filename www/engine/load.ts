@@ -9,7 +9,7 @@ import { NibblamaError } from "./errors";
 import { completeLimits, misfits, moduleOf, plan } from "./plan";
 import type { LoadRequest, PostedSource } from "./protocol";
 import { ByteReader, openSource, type Source } from "./source";
-import { locked, storageEstimate, Store, storeId, type KeptTensor } from "./store";
+import type { KeptTensor, Store } from "./store";
 import { Text, type TextFile } from "./text";
 import type { Arithmetic, Inspection, LoadProgress, ModelFacts } from "./types";
 
@@ -59,6 +59,7 @@ export async function load(
   const { source } = request;
   const place = source.kind === "stored" ? (request.store ?? "opfs") : request.store;
   if (place === null) return new Loading(engine, request, task, onProgress, null).run();
+  const { locked, Store, storeId } = await import("./store");
   const name = sourceName(source);
   const id = source.kind === "stored" ? source.id : await storeId(name, request.quantization);
   return locked(id, task.signal, async () => {
@@ -324,7 +325,7 @@ class Loading {
       piece: pieceSize(facts),
     });
     const storing = this.#store !== null && files.length > 0;
-    const storage = storing && limits.storage === undefined ? await storageEstimate() : null;
+    const storage = storing && limits.storage === undefined ? await (await import("./store")).storageEstimate() : null;
     const reasons = misfits({ ...bytes, stored: storing ? bytes.stored : 0 }, completeLimits(limits, storage));
     return { bytes, fits: reasons.length === 0, reasons };
   }

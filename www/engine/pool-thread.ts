@@ -1,6 +1,6 @@
 /** One thread of the pool: see pool.ts. */
 
-import { script } from "./builds";
+import { script } from "./glue";
 import type { PoolRequest } from "./pool";
 
 /** The kernels keep their buffers elsewhere; a multiple of 64 KiB. */

@@ -43,6 +43,11 @@ export class Sha256 {
     return hash;
   }
 
+  /** {@link Sha256.restore}, for who has a hash but not this module. */
+  resume(saved: string): Sha256 | null {
+    return Sha256.restore(saved);
+  }
+
   /** How many bytes came so far. */
   get length(): number {
     return this.#length;

@@ -2,9 +2,8 @@
 
 import { NibblamaError } from "./errors";
 import { fetchWhole, NETWORK, RemoteFile, type Network, type Pieces } from "./fetch";
-import { HubSource } from "./hub";
 import type { PostedSource } from "./protocol";
-import { Sha256 } from "./sha256";
+import type { Sha256 } from "./sha256";
 
 /** A file being read from its start, or passed over. */
 export class ByteReader {
@@ -13,20 +12,26 @@ export class ByteReader {
   readonly length: number | null;
   /** What tells this version of the file from others, where the source has such a thing. */
   readonly validator: string | null;
-  readonly #expectedHash: string | null;
+  readonly #expectedHash: string | undefined;
   readonly #pieces: Pieces;
   #hash: Sha256 | undefined;
   #rest = new Uint8Array();
   #position = 0;
 
-  /** With `sha256` the file is checked as a whole at its end. */
-  constructor(name: string, length: number | null, pieces: Pieces, validator: string | null = null, sha256: string | null = null) {
+  /** With `check`, a hash that has seen nothing yet, the file is checked as a whole at its end. */
+  constructor(
+    name: string,
+    length: number | null,
+    pieces: Pieces,
+    validator: string | null = null,
+    check: { hash: Sha256; expected: string } | null = null,
+  ) {
     this.name = name;
     this.length = length;
     this.validator = validator;
     this.#pieces = pieces;
-    this.#expectedHash = sha256;
-    if (sha256 !== null) this.#hash = new Sha256();
+    this.#expectedHash = check?.expected;
+    this.#hash = check?.hash;
   }
 
   /** The state of the running hash; null where there is nothing to check against, or bytes were passed over. */
@@ -41,7 +46,7 @@ export class ByteReader {
     const kept = Math.min(bytes, this.#rest.length);
     this.#rest = this.#rest.subarray(kept);
     if (bytes > kept) await this.#pieces.skip(bytes - kept);
-    if (this.#hash !== undefined) this.#hash = (hash === null ? null : Sha256.restore(hash)) ?? undefined;
+    if (this.#hash !== undefined) this.#hash = (hash === null ? null : this.#hash.resume(hash)) ?? undefined;
     if (this.#hash?.length !== this.#position) this.#hash = undefined;
   }
 
@@ -127,9 +132,31 @@ export function openSource(source: PostedSource, network: Partial<Network> = {})
     case "directory":
       return new DirectorySource(source.directory);
     case "hub":
-      return new HubSource(source, settings);
+      return new LaterSource(async () => new (await import("./hub")).HubSource(source, settings));
     case "stored":
       throw new NibblamaError("invalid-argument", "only a model can be stored", { found: source.id });
+  }
+}
+
+/** A source whose code is fetched with the first of its files. */
+class LaterSource implements Source {
+  readonly #load: () => Promise<Source>;
+  #source: Source | undefined;
+
+  constructor(load: () => Promise<Source>) {
+    this.#load = load;
+  }
+
+  get names(): readonly string[] | null {
+    return this.#source?.names ?? null;
+  }
+
+  async open(name: string, signal: AbortSignal): Promise<ByteReader | null> {
+    return (this.#source ??= await this.#load()).open(name, signal);
+  }
+
+  async bytes(name: string, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer> | null> {
+    return (this.#source ??= await this.#load()).bytes(name, signal);
   }
 }
 

@@ -115,8 +115,10 @@ export interface LoadOptions {
 }
 
 export interface NetworkOptions {
-  /** Requests under way at once for one file; with one it comes as one stream, which browsers keep. Default: 3. */
+  /** Requests under way at once for one file. Default: 3. */
   connections?: number;
+  /** Ask for files as a whole, not in ranges: slower on some networks, but browsers keep what they get. Default: false. */
+  whole?: boolean;
   /** Requests in a row that may fail without a new byte. Default: 5. */
   attempts?: number;
   /** Milliseconds before the second attempt, doubled for each one after it. Default: 250. */

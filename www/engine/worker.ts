@@ -3,25 +3,24 @@
 import { hasThreads, startBuild } from "./builds";
 import { NibblamaError } from "./errors";
 import { toFootprint } from "./footprint";
-import { Export, smallFiles } from "./export";
+import type { Export } from "./export";
+import { LAB_WORKER, type ToLab } from "./lab-protocol";
 import { inspect, load, type Engine, type Loaded, type Task } from "./load";
 import type { CallName, Calls, Report, ToPage, ToWorker } from "./protocol";
 import { Runner } from "./run";
-import { restoreSession, saveSession } from "./session";
 import type { MemoryLedger, StoredTensor, TensorSummary, VariantInfo, VariantName } from "./types";
 import { MAX_THREADS, startPool } from "./pool";
 import { openSource } from "./source";
-import { perplexity } from "./perplexity";
 import { VARIANTS } from "./variants";
 import { isTrap, posted, trapReason } from "./worker-errors";
 
 interface Port {
+  readonly name: string;
   postMessage(message: ToPage, transfer?: Transferable[]): void;
   addEventListener(type: "message", listener: (event: MessageEvent<ToWorker>) => void): void;
 }
 
 const port = globalThis as unknown as Port;
-
 
 let engine: Engine | undefined;
 let loaded: Loaded | undefined;
@@ -74,7 +73,10 @@ const handlers: Handlers = {
       return { data: model.logits() as Float32Array<ArrayBuffer>, shape: [1, vocabulary] as [number, number] };
     }),
   perplexity: (request, task, report) =>
-    inTurn(task, () => perplexity(current(), request, task, (done, total) => report({ kind: "prefill", done, total }))),
+    inTurn(task, async () => {
+      const { perplexity } = await import("./perplexity");
+      return perplexity(current(), request, task, (done, total) => report({ kind: "prefill", done, total }));
+    }),
   setArithmetic: ({ arithmetic }) => {
     const loaded = current();
     loaded.model.setArithmetic(arithmetic);
@@ -110,15 +112,16 @@ const handlers: Handlers = {
   },
   adapters: () => current().model.adapters(),
   embed: ({ prompt }, task) => inTurn(task, () => textOf().embed(prompt, task)),
-  saveSession: (_, task) => inTurn(task, () => saveSession(current().model, current().facts)),
+  saveSession: (_, task) => inTurn(task, async () => (await import("./session")).saveSession(current().model, current().facts)),
   restoreSession: ({ file }, task) =>
     inTurn(task, async () => {
       const { model, facts, text } = current();
-      const tokens = await restoreSession(model, facts, file);
+      const tokens = await (await import("./session")).restoreSession(model, facts, file);
       textOf().restored();
       return { tokens: tokens.length, text: text.decode([...tokens], true) };
     }),
-  exportStart: ({ quantized, adapter }) => {
+  exportStart: async ({ quantized, adapter }) => {
+    const { Export, smallFiles } = await import("./export");
     exporting = new Export(current(), quantized, adapter);
     return { files: smallFiles(current(), quantized), header: exporting.header, total: exporting.total };
   },
@@ -197,7 +200,17 @@ async function handle<Name extends CallName>(id: number, name: Name, request: Ca
   }
 }
 
-port.addEventListener("message", ({ data }) => {
+function receive(data: ToWorker): void {
   if (data.type === "abort") running.get(data.id)?.abort();
   else void handle(data.id, data.name, data.request);
-});
+}
+
+// One script for both kinds of workers, so that what they share is fetched once.
+if (port.name === LAB_WORKER) {
+  const lab = import("./lab-worker");
+  // A script that does not load must become an error event, which a rejection would not.
+  lab.catch((error: unknown) => setTimeout(() => { throw error; }));
+  port.addEventListener("message", ({ data }) => void lab.then(({ receive }) => receive(data as unknown as ToLab), () => undefined));
+} else {
+  port.addEventListener("message", ({ data }) => receive(data));
+}

@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
 import { chromium } from "@playwright/test";
+import { sizes } from "./sizes.mjs";
 
 const { values: options } = parseArgs({ options: { runs: { type: "string", default: "3" }, json: { type: "string" } } });
 const runs = Number(options.runs);
@@ -26,35 +27,14 @@ const ms = (value) => `${value.toFixed(0)} ms`;
 const rows = [];
 const row = (what, goal, measured, holds) => rows.push({ what, goal, measured, holds });
 
-function sizes() {
-  // bench.html is a page of its own.
-  const files = readdirSync(join(dist, "assets")).filter((name) => !name.startsWith("measure"));
-  const gzipped = (path) => gzipSync(readFileSync(path), { level: 9 }).length;
-  const size = Object.fromEntries(files.map((name) => [name, gzipped(join(dist, "assets", name))]));
-  const text = (name) => readFileSync(join(dist, "assets", name), "utf8");
-  // What index.html names, and what those files import at once.
-  const first = new Set();
-  const visit = (name) => {
-    if (first.has(name)) return;
-    first.add(name);
-    for (const [, other] of text(name).matchAll(/(?:from|import)\s*["'`]\.\/([^"'`]+\.js)["'`]/g)) visit(other);
-  };
-  const html = readFileSync(join(dist, "index.html"), "utf8");
-  for (const [, name] of html.matchAll(/"\.\/assets\/([^"]+\.js)"/g)) visit(name);
-  const js = files.filter((name) => name.endsWith(".js"));
-  const sum = (names) => names.reduce((total, name) => total + size[name], 0);
-  const glue = js.filter((name) => /^nibblama-/.test(name));
-  const workers = js.filter((name) => /worker/.test(name));
-  const page = sum([...first]);
-  const engine = sum(workers.filter((name) => !/^lab/.test(name))) + (glue.length > 0 ? size[glue[0]] : 0);
-  row("initial JS: the page", "60 kB", kb(page), page <= 60_000);
-  row("initial JS with the engine's worker", "60 kB", kb(page + engine), page + engine <= 60_000);
-  const korean = js.filter((name) => /\.ko-/.test(name));
-  const visited = sum(js) - sum(glue.slice(1)) - sum(korean) + gzipped(join(dist, "sw.js"));
-  row("all JS that one English visit can load", "100 kB", kb(visited), visited <= 100_000);
-  row("all JS in the site, both languages, all builds", "100 kB", kb(sum(js) + gzipped(join(dist, "sw.js"))), sum(js) <= 100_000);
-  const wasm = Math.max(...files.filter((name) => name.endsWith(".wasm")).map((name) => size[name]));
-  row("largest .wasm", "150 kB", kb(wasm), wasm <= 150_000);
+function scripts() {
+  const { bytes } = sizes();
+  row("JS of the first screen, the engine's workers included", "60 kB", kb(bytes.first), bytes.first <= 60_000);
+  row("JS of a visit to every view, in English", "100 kB", kb(bytes.visit), bytes.visit <= 100_000);
+  row("the same in Korean", "100 kB", kb(bytes.visit + bytes.korean), bytes.visit + bytes.korean <= 100_000);
+  const wasm = readdirSync(join(dist, "assets")).filter((name) => name.endsWith(".wasm"));
+  const largest = Math.max(...wasm.map((name) => gzipSync(readFileSync(join(dist, "assets", name)), { level: 9 }).length));
+  row("largest .wasm", "150 kB", kb(largest), largest <= 150_000);
 }
 
 async function slow(page) {
@@ -178,7 +158,7 @@ await new Promise((resolve) => server.stdout.once("data", resolve));
 const executablePath = process.env.CHROME ?? ["/usr/bin/chromium", "/usr/bin/google-chrome"].find(existsSync);
 const browser = await chromium.launch({ ...(executablePath === undefined ? {} : { executablePath }), args: ["--no-sandbox", "--disable-quic"] });
 try {
-  sizes();
+  scripts();
   await firstScreen(browser);
   await interaction(browser);
 } finally {
