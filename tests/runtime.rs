@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use nibblama::ErrorCode;
 use nibblama::checkpoint::{Dtype, TensorInfo, TensorView};
+use nibblama::kernels::{Arithmetic, PANEL_TOKENS};
 use nibblama::model::{Adapter, Config, KvCache, Llama, LoadOptions, LogitsFor, WeightsLoader};
 use nibblama::quant::BitsAndBytesConfig;
 
@@ -45,6 +46,70 @@ fn a_kv_cache_that_was_put_away_and_back_goes_on_with_the_same_bits() {
     }
     other.restored(5).unwrap();
     assert_eq!(read(&mut model, &mut other, &TOKENS[5..]), expected);
+}
+
+#[test]
+fn a_prompt_read_in_pieces_of_several_tokens_has_the_same_bits_however_it_is_divided() {
+    let prompt: Vec<u32> = (0..141).map(|i| i * 37 % 500).collect();
+    let mut model = llama("llama_a/bf16", &nf4(true));
+    for arithmetic in [Arithmetic::NearExact, Arithmetic::Fast, Arithmetic::Exact] {
+        model.set_arithmetic(arithmetic);
+        let mut in_pieces = |sizes: &[usize]| {
+            let mut cache = model.new_cache(prompt.len()).unwrap();
+            let mut done = 0;
+            for &size in sizes {
+                read(&mut model, &mut cache, &prompt[done..done + size]);
+                done += size;
+            }
+            read(&mut model, &mut cache, &prompt[done..])
+        };
+        let whole = in_pieces(&[]);
+        // The last piece takes the rest. 129 is one more than is computed at a time.
+        let others: [&[usize]; 5] = [&[4, 64, 9], &[12; 11], &[129], &[137], &[PANEL_TOKENS; 34]];
+        for sizes in others {
+            assert_eq!(in_pieces(sizes), whole, "{arithmetic:?} {sizes:?}");
+        }
+        // A piece that is too small is what this is about; only exact arithmetic does not mind.
+        assert_eq!(in_pieces(&[1; 140]) == whole, arithmetic == Arithmetic::Exact, "{arithmetic:?}");
+    }
+}
+
+#[test]
+fn layer_by_layer_is_all_at_once_and_what_is_left_off_leaves_nothing() {
+    let mut model = llama("llama_a/nf4", &LoadOptions::default());
+    let layers = model.config().num_hidden_layers;
+    model.set_arithmetic(Arithmetic::NearExact);
+    let mut cache = model.new_cache(20).unwrap();
+    let expected = read(&mut model, &mut cache, &TOKENS);
+    let after = read(&mut model, &mut cache, &[5]);
+
+    let mut cache = model.new_cache(20).unwrap();
+    model.begin(&[7, 7, 7, 7, 7], &cache).unwrap();
+    assert!(!model.step(1, &mut cache).unwrap());
+    assert_eq!(model.last_logits().unwrap_err().code(), ErrorCode::InvalidArgument);
+    model.begin(&TOKENS, &cache).unwrap();
+    for _ in 1..layers {
+        assert!(!model.step(1, &mut cache).unwrap());
+        assert!(cache.is_empty());
+    }
+    assert!(model.step(1, &mut cache).unwrap());
+    assert_eq!(cache.len(), TOKENS.len());
+    assert_eq!(model.last_logits().unwrap(), expected);
+    assert_eq!(model.step(1, &mut cache).unwrap_err().code(), ErrorCode::InvalidArgument);
+    model.begin(&[5], &cache).unwrap();
+    assert!(model.step(usize::MAX, &mut cache).unwrap());
+    assert_eq!(model.last_logits().unwrap(), after);
+
+    // What else is computed takes the buffers, and another state of the cache is another text.
+    model.begin(&[5], &cache).unwrap();
+    read(&mut model, &mut cache, &[6]);
+    assert_eq!(model.step(1, &mut cache).unwrap_err().code(), ErrorCode::InvalidArgument);
+    model.begin(&[5], &cache).unwrap();
+    cache.truncate(3);
+    assert_eq!(model.step(1, &mut cache).unwrap_err().code(), ErrorCode::InvalidArgument);
+    let code = |result: nibblama::Result<()>| result.unwrap_err().code();
+    assert_eq!(code(model.begin(&[], &cache)), ErrorCode::InvalidArgument);
+    assert_eq!(code(model.begin(&[1; 18], &cache)), ErrorCode::ContextFull);
 }
 
 #[test]

@@ -233,8 +233,9 @@ fn compute_dtype(arithmetic: Arithmetic) -> ComputeDtype {
     }
 }
 
-/// Tokens from which panels pay; fewer go through the matrix one by one.
-const PANEL_TOKENS: usize = 4;
+/// Tokens from which panels pay; fewer go through the matrix one by one. In integer arithmetic the two ways
+/// round differently; panels give a token the same bits whatever is beside it.
+pub const PANEL_TOKENS: usize = 4;
 /// Rows that a thread takes are a multiple of this: whole panels, and whole cache lines of results.
 const ROWS: usize = 16;
 

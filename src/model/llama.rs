@@ -36,6 +36,17 @@ pub struct Llama {
     adapters: Vec<LoadedAdapter>,
     active: Option<usize>,
     buffers: Buffers,
+    begun: Option<Begun>,
+}
+
+/// A batch on its way through the layers.
+#[derive(Debug, Clone, Copy)]
+struct Begun {
+    /// Position of its first token.
+    start: usize,
+    tokens: usize,
+    /// The layer that comes next.
+    layer: usize,
 }
 
 #[derive(Debug)]
@@ -114,6 +125,7 @@ impl Llama {
             adapters: Vec::new(),
             active: None,
             buffers: Buffers::default(),
+            begun: None,
         };
         model.set_compute_dtype(compute_dtype);
         Ok(model)
@@ -170,8 +182,9 @@ impl Llama {
     /// Appends `tokens` to the cache and returns logits: of the last token, (1, vocab_size), or of all,
     /// (tokens, vocab_size).
     ///
-    /// Splitting a prompt over several calls gives the same logits (bit for bit in exact arithmetic),
-    /// except with LLM.int8 layers: they choose outlier columns over all tokens of a call.
+    /// Splitting a prompt over several calls gives the same logits (bit for bit in exact arithmetic, and
+    /// in any where each call has [`PANEL_TOKENS`](kernels::PANEL_TOKENS) or more), except with LLM.int8
+    /// layers: they choose outlier columns over all tokens of a call.
     ///
     /// # Errors
     /// [`ErrorCode::ContextFull`], [`ErrorCode::InvalidToken`], [`ErrorCode::InvalidArgument`] for no
@@ -182,18 +195,73 @@ impl Llama {
         cache.check_room(tokens.len())?;
         let rows = if logits == LogitsFor::All { tokens.len() } else { 1 };
         self.reserve_logits(rows)?;
+        self.begun = None;
         let batch = if self.has_int8() { tokens.len() } else { BATCH };
         let vocab = self.config.vocab_size;
-        for (i, batch_tokens) in tokens.chunks(batch).enumerate() {
-            self.run_all(batch_tokens, cache);
-            let n = batch_tokens.len();
+        let mut done = 0;
+        while done < tokens.len() {
+            let left = tokens.len() - done;
+            // A rest of a few tokens would be computed in the way for a few.
+            let n = if left < batch + kernels::PANEL_TOKENS { left } else { batch };
+            self.run_all(&tokens[done..done + n], cache);
             match logits {
-                LogitsFor::All => self.head(0..n, i * batch * vocab),
-                LogitsFor::Last if (i + 1) * batch >= tokens.len() => self.head(n - 1..n, 0),
+                LogitsFor::All => self.head(0..n, done * vocab),
+                LogitsFor::Last if n == left => self.head(n - 1..n, 0),
                 LogitsFor::Last => {}
             }
+            done += n;
         }
         Ok(&self.buffers.logits[..rows * vocab])
+    }
+
+    /// Begins what [`Llama::forward`] does at once, for who must not be kept waiting: [`Llama::step`] computes it
+    /// layer by layer. All `tokens` are one batch.
+    ///
+    /// # Errors
+    /// Those of [`Llama::forward`].
+    pub fn begin(&mut self, tokens: &[u32], cache: &KvCache) -> Result<()> {
+        cache.check_model(&self.config)?;
+        self.check_tokens(tokens)?;
+        cache.check_room(tokens.len())?;
+        self.embed(tokens, cache.len());
+        self.begun = Some(Begun { start: cache.len(), tokens: tokens.len(), layer: 0 });
+        Ok(())
+    }
+
+    /// Computes at most `layers` more layers of what was begun. After the last one the tokens are in the cache,
+    /// which is as it was before then, and the result is true. Any other computation ends what was begun.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidArgument`] when nothing was begun with this cache as it is.
+    pub fn step(&mut self, layers: usize, cache: &mut KvCache) -> Result<bool> {
+        cache.check_model(&self.config)?;
+        let Some(Begun { start, tokens, layer }) = self.begun.filter(|begun| begun.start == cache.len())
+        else {
+            return Err(Error::new(ErrorCode::InvalidArgument, "no tokens were begun for this cache"));
+        };
+        cache.check_room(tokens)?;
+        let next = layer.saturating_add(layers).min(self.config.num_hidden_layers);
+        (layer..next).for_each(|i| self.run_layer(i, cache));
+        self.begun = Some(Begun { start, tokens, layer: next });
+        let done = next == self.config.num_hidden_layers;
+        if done {
+            cache.advance(tokens);
+        }
+        Ok(done)
+    }
+
+    /// Logits after the last token of the batch that [`Llama::step`] came to the end of, (vocab_size,).
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidArgument`] when there is none, [`ErrorCode::OutOfMemory`].
+    pub fn last_logits(&mut self) -> Result<&[f32]> {
+        let layers = self.config.num_hidden_layers;
+        let Some(Begun { tokens, .. }) = self.begun.filter(|begun| begun.layer == layers) else {
+            return Err(Error::new(ErrorCode::InvalidArgument, "no tokens were computed to the end"));
+        };
+        self.reserve_logits(1)?;
+        self.head(tokens - 1..tokens, 0);
+        Ok(&self.buffers.logits[..self.config.vocab_size])
     }
 
     /// The logits of the last [`LogitsFor::Last`] in place, (vocab_size,), for a sampler that scales them.
@@ -209,13 +277,14 @@ impl Llama {
     pub fn hidden_states(&mut self, tokens: &[u32]) -> Result<Vec<Vec<f32>>> {
         self.check_tokens(tokens)?;
         let mut cache = self.new_cache(tokens.len())?;
+        self.begun = None;
         let layers = self.config.num_hidden_layers;
         let mut states = Vec::with_capacity(layers + 1);
-        self.run_layers(tokens, &mut cache, |layer, x| {
-            if layer < layers {
-                states.push(x.to_vec());
-            }
-        });
+        self.embed(tokens, 0);
+        for layer in 0..layers {
+            states.push(self.buffers.x.clone());
+            self.run_layer(layer, &mut cache);
+        }
         let Llama { config, weights, buffers, .. } = self;
         kernels::rms_norm(&buffers.x, &weights.norm, config.rms_norm_eps as f32, &mut buffers.normed);
         states.push(buffers.normed.clone());
@@ -231,6 +300,7 @@ impl Llama {
         cache.check_model(&self.config)?;
         self.check_tokens(tokens)?;
         cache.check_room(tokens.len())?;
+        self.begun = None;
         let mut sum = vec![0.0; self.config.hidden_size];
         let batch = if self.has_int8() { tokens.len() } else { BATCH };
         for tokens in tokens.chunks(batch) {
@@ -244,23 +314,17 @@ impl Llama {
         Ok(sum)
     }
 
-    /// One copy of the layers' code serves every caller that does not observe.
-    #[inline(never)]
+    /// Runs a batch through all layers and advances the cache.
     fn run_all(&mut self, tokens: &[u32], cache: &mut KvCache) {
-        self.run_layers(tokens, cache, |_, _| {});
+        self.embed(tokens, cache.len());
+        (0..self.config.num_hidden_layers).for_each(|i| self.run_layer(i, cache));
+        cache.advance(tokens.len());
     }
 
-    /// Embeds a batch, runs it through all layers and advances the cache; `observe(i, x)` sees the
-    /// residual stream before layer `i`, and after the last one.
-    fn run_layers(&mut self, tokens: &[u32], cache: &mut KvCache, mut observe: impl FnMut(usize, &[f32])) {
-        let Llama { config, weights, inv_freq, arithmetic, adapters, active, buffers: s } = self;
-        let Config { hidden_size, head_dim, num_key_value_heads, .. } = *config;
-        let (eps, arithmetic) = (config.rms_norm_eps as f32, *arithmetic);
-        let (query_width, kv_width) = (config.query_width(), config.key_value_width());
-        let group = query_width / num_key_value_heads; // width of the query heads that share a kv head
-        let adapter = active.map(|i| adapters[i].pairs.as_slice());
-        let start = cache.len();
-
+    /// The residual stream and the angles of a batch whose first token has the position `start`.
+    fn embed(&mut self, tokens: &[u32], start: usize) {
+        let Llama { config, weights, inv_freq, buffers: s, .. } = self;
+        let Config { hidden_size, head_dim, .. } = *config;
         s.resize(config, tokens.len());
         for (t, &token) in tokens.iter().enumerate() {
             let row = token as usize * hidden_size;
@@ -270,43 +334,50 @@ impl Llama {
             let angles = t * head_dim / 2..(t + 1) * head_dim / 2;
             rope::angles(inv_freq, start + t, &mut s.cos[angles.clone()], &mut s.sin[angles]);
         }
-        for (i, layer) in weights.layers.iter().enumerate() {
-            observe(i, &s.x);
-            let lora = |k: usize| adapter.and_then(|pairs| pairs[i * LINEARS_PER_LAYER + k].as_ref());
+    }
 
-            kernels::rms_norm(&s.x, &layer.input_layernorm, eps, &mut s.normed);
-            layer.q_proj.forward(&s.normed, &mut s.q, lora(0), arithmetic, &mut s.linear);
-            layer.k_proj.forward(&s.normed, &mut s.k, lora(1), arithmetic, &mut s.linear);
-            layer.v_proj.forward(&s.normed, &mut s.v, lora(2), arithmetic, &mut s.linear);
-            for t in 0..tokens.len() {
-                let (cos, sin) = (&s.cos[t * head_dim / 2..], &s.sin[t * head_dim / 2..]);
-                let (cos, sin) = (&cos[..head_dim / 2], &sin[..head_dim / 2]);
-                kernels::rope(&mut s.q[t * query_width..(t + 1) * query_width], cos, sin);
-                let kv = t * kv_width..(t + 1) * kv_width;
-                kernels::rope(&mut s.k[kv.clone()], cos, sin);
-                cache.store(i, start + t, &s.k[kv.clone()], &s.v[kv]);
-            }
-            for t in 0..tokens.len() {
-                let seen = start + t + 1;
-                for head in 0..num_key_value_heads {
-                    let heads = t * query_width + head * group..t * query_width + (head + 1) * group;
-                    let (keys, values) = (cache.keys(i, head, seen), cache.values(i, head, seen));
-                    let out = &mut s.attended[heads.clone()];
-                    kernels::attention(&s.q[heads], keys, values, head_dim, out, &mut s.scores);
-                }
-            }
-            layer.o_proj.forward(&s.attended, &mut s.added, lora(3), arithmetic, &mut s.linear);
-            kernels::add_assign(&mut s.x, &s.added);
+    /// Runs the batch in the buffers through layer `i`.
+    fn run_layer(&mut self, i: usize, cache: &mut KvCache) {
+        let Llama { config, weights, arithmetic, adapters, active, buffers: s, .. } = self;
+        let Config { hidden_size, head_dim, num_key_value_heads, .. } = *config;
+        let (eps, arithmetic) = (config.rms_norm_eps as f32, *arithmetic);
+        let (query_width, kv_width) = (config.query_width(), config.key_value_width());
+        let group = query_width / num_key_value_heads; // width of the query heads that share a kv head
+        let adapter = active.map(|i| adapters[i].pairs.as_slice());
+        let (start, tokens) = (cache.len(), s.x.len() / hidden_size);
+        let layer = &weights.layers[i];
+        let lora = |k: usize| adapter.and_then(|pairs| pairs[i * LINEARS_PER_LAYER + k].as_ref());
 
-            kernels::rms_norm(&s.x, &layer.post_attention_layernorm, eps, &mut s.normed);
-            layer.gate_proj.forward(&s.normed, &mut s.gate, lora(4), arithmetic, &mut s.linear);
-            layer.up_proj.forward(&s.normed, &mut s.up, lora(5), arithmetic, &mut s.linear);
-            kernels::silu_mul(&mut s.gate, &s.up);
-            layer.down_proj.forward(&s.gate, &mut s.added, lora(6), arithmetic, &mut s.linear);
-            kernels::add_assign(&mut s.x, &s.added);
+        kernels::rms_norm(&s.x, &layer.input_layernorm, eps, &mut s.normed);
+        layer.q_proj.forward(&s.normed, &mut s.q, lora(0), arithmetic, &mut s.linear);
+        layer.k_proj.forward(&s.normed, &mut s.k, lora(1), arithmetic, &mut s.linear);
+        layer.v_proj.forward(&s.normed, &mut s.v, lora(2), arithmetic, &mut s.linear);
+        for t in 0..tokens {
+            let (cos, sin) = (&s.cos[t * head_dim / 2..], &s.sin[t * head_dim / 2..]);
+            let (cos, sin) = (&cos[..head_dim / 2], &sin[..head_dim / 2]);
+            kernels::rope(&mut s.q[t * query_width..(t + 1) * query_width], cos, sin);
+            let kv = t * kv_width..(t + 1) * kv_width;
+            kernels::rope(&mut s.k[kv.clone()], cos, sin);
+            cache.store(i, start + t, &s.k[kv.clone()], &s.v[kv]);
         }
-        observe(weights.layers.len(), &s.x);
-        cache.advance(tokens.len());
+        for t in 0..tokens {
+            let seen = start + t + 1;
+            for head in 0..num_key_value_heads {
+                let heads = t * query_width + head * group..t * query_width + (head + 1) * group;
+                let (keys, values) = (cache.keys(i, head, seen), cache.values(i, head, seen));
+                let out = &mut s.attended[heads.clone()];
+                kernels::attention(&s.q[heads], keys, values, head_dim, out, &mut s.scores);
+            }
+        }
+        layer.o_proj.forward(&s.attended, &mut s.added, lora(3), arithmetic, &mut s.linear);
+        kernels::add_assign(&mut s.x, &s.added);
+
+        kernels::rms_norm(&s.x, &layer.post_attention_layernorm, eps, &mut s.normed);
+        layer.gate_proj.forward(&s.normed, &mut s.gate, lora(4), arithmetic, &mut s.linear);
+        layer.up_proj.forward(&s.normed, &mut s.up, lora(5), arithmetic, &mut s.linear);
+        kernels::silu_mul(&mut s.gate, &s.up);
+        layer.down_proj.forward(&s.gate, &mut s.added, lora(6), arithmetic, &mut s.linear);
+        kernels::add_assign(&mut s.x, &s.added);
     }
 
     /// Logits of the tokens `range` of the batch, stored from `offset` on.

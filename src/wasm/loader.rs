@@ -26,8 +26,8 @@ pub struct Loader {
     /// Of tensors kept from an earlier load; they go before those of `headers`.
     pub(super) stored: Option<Header>,
     pub(super) weights: Option<WeightsLoader>,
-    /// One tensor's bytes; JavaScript writes them through [`Loader::buffer`].
-    buffer: Vec<u8>,
+    /// One tensor's bytes at its start; JavaScript writes them through [`Loader::buffer`].
+    pub(super) buffer: Vec<u8>,
 }
 
 #[wasm_bindgen]
@@ -154,7 +154,10 @@ impl Loader {
         if self.buffer.capacity() > LASTING_BUFFER && length < self.buffer.capacity() / 4 {
             self.buffer = Vec::new();
         }
-        self.buffer.resize(length, 0);
+        // It never gets shorter, for what is made longer is filled with zeros first.
+        if length > self.buffer.len() {
+            self.buffer.resize(length, 0);
+        }
         self.buffer.as_mut_ptr()
     }
 
@@ -169,7 +172,8 @@ impl Loader {
         let (Some((header, info)), Some(weights)) = (place, weights) else {
             return Err(to_js(Error::new(ErrorCode::InvalidArgument, "no such tensor was announced")));
         };
-        info.view(header.file(), buffer).and_then(|view| weights.push(view)).map_err(to_js)
+        let bytes = buffer.get(..info.byte_len() as usize).unwrap_or(buffer);
+        info.view(header.file(), bytes).and_then(|view| weights.push(view)).map_err(to_js)
     }
 
     /// The model, with a kv cache for `context` tokens; by default for as many as it was trained for, at

@@ -33,6 +33,8 @@ pub struct Model {
     pub(super) logits: Vec<f32>,
     sampler: Option<Sampler>,
     stops: StopStrings,
+    /// Tokens that are being computed.
+    begun: Vec<u32>,
     /// An adapter was changed while the cache held something.
     pub(super) mixed: bool,
 }
@@ -59,6 +61,7 @@ impl Model {
             logits: Vec::new(),
             sampler: None,
             stops: StopStrings::default(),
+            begun: Vec::new(),
             mixed: false,
         })
     }
@@ -88,6 +91,7 @@ impl Model {
     pub fn reset(&mut self) {
         self.cache.clear();
         self.history.clear();
+        self.begun.clear();
         self.mixed = false;
     }
 
@@ -102,16 +106,48 @@ impl Model {
         self.llama.has_int8()
     }
 
-    /// Appends tokens to the text.
+    /// Tokens from which a call computes each in one way: pieces of a prompt with as many give the same bits
+    /// however it is divided.
+    #[wasm_bindgen(js_name = pieceTokens)]
+    pub fn piece_tokens(&self) -> usize {
+        crate::kernels::PANEL_TOKENS
+    }
+
+    /// Begins to append tokens to the text; [`Model::step`] does it.
     ///
     /// # Errors
-    /// `context-full`, `invalid-token`, `invalid-argument` for no tokens, `out-of-memory`.
-    pub fn read(&mut self, tokens: &[u32]) -> Result<(), JsValue> {
-        let logits = self.llama.forward(tokens, &mut self.cache, LogitsFor::Last).map_err(to_js)?;
-        self.logits.clear();
-        self.logits.extend_from_slice(logits);
-        self.history.extend_from_slice(tokens);
+    /// `context-full`, `invalid-token`, `invalid-argument` for no tokens.
+    pub fn begin(&mut self, tokens: Vec<u32>) -> Result<(), JsValue> {
+        self.llama.begin(&tokens, &self.cache).map_err(to_js)?;
+        self.begun = tokens;
         Ok(())
+    }
+
+    /// Computes at most `layers` more layers for what was begun, and returns whether that was all. Logits come after
+    /// the `last` tokens of a prompt.
+    ///
+    /// # Errors
+    /// `invalid-argument` when nothing was begun, `out-of-memory`.
+    pub fn step(&mut self, layers: usize, last: bool) -> Result<bool, JsValue> {
+        let done = self.llama.step(layers, &mut self.cache).map_err(to_js)?;
+        if done {
+            self.history.append(&mut self.begun);
+            if last {
+                let logits = self.llama.last_logits().map_err(to_js)?;
+                self.logits.clear();
+                self.logits.extend_from_slice(logits);
+            }
+        }
+        Ok(done)
+    }
+
+    /// Appends tokens to the text, at once.
+    ///
+    /// # Errors
+    /// Those of [`Model::begin`] and [`Model::step`].
+    pub fn read(&mut self, tokens: Vec<u32>) -> Result<(), JsValue> {
+        self.begin(tokens)?;
+        self.step(usize::MAX, true).map(|_| ())
     }
 
     /// Logits after the last token read.
@@ -346,7 +382,7 @@ impl Model {
             Some(name) => self.llama.set_adapter_scaled(name, scale),
             None => self.llama.set_adapter(None),
         };
-        self.mixed |= !self.cache.is_empty();
+        self.mixed |= !self.cache.is_empty() || !self.begun.is_empty();
         set.map_err(to_js)
     }
 

@@ -106,7 +106,7 @@ impl Model {
     }
 
     /// A hash of everything that the kv cache depends on besides the tokens: shapes, weights as they are held, and
-    /// the active adapter. It finds mistakes, not attacks.
+    /// the active adapter.
     pub fn fingerprint(&self) -> u64 {
         let mut hash = Hash(0x6e69_6262_6c61_6d61);
         hash.model(&self.llama);
@@ -114,19 +114,28 @@ impl Model {
     }
 }
 
-/// Multiply and rotate over 64-bit words.
-struct Hash(u64);
+/// Multiply and rotate over 64-bit words. It finds mistakes and damage, not attacks.
+pub(super) struct Hash(pub(super) u64);
 
 impl Hash {
+    #[inline(always)]
     fn word(&mut self, word: u64) {
         self.0 = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31);
     }
 
+    /// Four words at a time, each in a state of its own: one state would wait for its multiplications.
     #[inline(never)]
-    fn bytes(&mut self, bytes: &[u8]) {
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
         self.word(bytes.len() as u64);
-        let (words, rest) = bytes.as_chunks::<8>();
-        words.iter().for_each(|&word| self.word(u64::from_le_bytes(word)));
+        let (chunks, rest) = bytes.as_chunks::<32>();
+        let mut lanes = [0u64, 1, 2, 3].map(|lane| Hash(self.0 ^ lane));
+        for chunk in chunks {
+            let words = chunk.as_chunks::<8>().0;
+            for (lane, &word) in lanes.iter_mut().zip(words) {
+                lane.word(u64::from_le_bytes(word));
+            }
+        }
+        lanes.into_iter().for_each(|lane| self.word(lane.0));
         rest.iter().for_each(|&byte| self.word(byte.into()));
     }
 

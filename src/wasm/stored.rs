@@ -4,12 +4,33 @@ use js_sys::{Array, Object, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 
 use super::loader::ranges;
+use super::session::Hash;
 use super::{Loader, to_js};
 use crate::checkpoint::Header;
 use crate::quant::bnb::{OutputTensor, Part};
 
+/// Bytes that are hashed at a time: as many are copied when they lie outside this memory.
+const HASHED: usize = 1 << 20;
+
+/// Goes on from the checksum `seed` with bytes from outside, at most a mebibyte; the first seed is 0.
+#[wasm_bindgen]
+pub fn checksum(bytes: &[u8], seed: u64) -> u64 {
+    let mut hash = Hash(seed);
+    hash.bytes(bytes);
+    hash.0
+}
+
 #[wasm_bindgen]
 impl Loader {
+    /// What [`checksum`] says of a part of the buffer, mebibyte after mebibyte.
+    ///
+    /// # Panics
+    /// When the part is not inside the buffer.
+    #[wasm_bindgen(js_name = bufferChecksum)]
+    pub fn buffer_checksum(&self, start: usize, end: usize) -> u64 {
+        self.buffer[start..end].chunks(HASHED).fold(0, |seed, bytes| checksum(bytes, seed))
+    }
+
     /// As [`Loader::add_header`], for tensors kept from an earlier load. They take the place of the checkpoint's
     /// own; those quantized as asked are taken as they are. [`Loader::push`] knows them as the file after the last.
     ///

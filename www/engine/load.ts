@@ -6,6 +6,7 @@
 import type { Glue } from "./builds";
 import { needed, needReader, readHeaders, type WeightFile } from "./checkpoint";
 import { NibblamaError } from "./errors";
+import { Pieces } from "./pieces";
 import { completeLimits, misfits, moduleOf, plan } from "./plan";
 import type { LoadRequest, PostedSource } from "./protocol";
 import { ByteReader, openSource, type Source } from "./source";
@@ -35,16 +36,10 @@ export interface Loaded {
   facts: ModelFacts;
   /** What `generate` computes with; null where a compute dtype is emulated, which has its own. */
   arithmetic: Arithmetic | null;
+  /** How prompts are divided. */
+  pieces: Pieces;
   /** The small files as they were read, for an export. */
   files: Map<string, Uint8Array<ArrayBuffer>>;
-}
-
-/** Bytes of float work in a piece of a prompt, chosen so that it takes well under 100 ms. */
-const PIECE_WORK = 2e8;
-
-/** Prompt tokens that are read at once. */
-export function pieceSize(facts: ModelFacts): number {
-  return Math.min(64, Math.max(1, Math.floor(PIECE_WORK / facts.parameters)));
 }
 
 /** A stored tensor was damaged: its record is dropped, and the load starts again. */
@@ -64,8 +59,9 @@ export async function load(
   const id = source.kind === "stored" ? source.id : await storeId(name, request.quantization);
   return locked(id, task.signal, async () => {
     for (;;) {
+      const { glue } = engine;
       const store =
-        source.kind === "stored" ? await Store.existing(id, place) : await Store.open(id, name, request.quantization, place);
+        source.kind === "stored" ? await Store.existing(id, place, glue) : await Store.open(id, name, request.quantization, place, glue);
       try {
         return await new Loading(engine, request, task, onProgress, store).run();
       } catch (error) {
@@ -193,7 +189,8 @@ class Loading {
     if (this.#store !== null && this.#store.kept.facts === null) await this.#keeping((store) => store.complete(facts));
     const known = { ...facts, stored: this.#store?.id ?? null };
     this.#onProgress({ ...this.#progress, phase: "ready", facts: known });
-    return { model, text, facts: known, arithmetic, files: this.#small };
+    const pieces = new Pieces(model.pieceTokens(), facts.parameters, facts.config.num_hidden_layers);
+    return { model, text, facts: known, arithmetic, pieces, files: this.#small };
   }
 
   async #headers(): Promise<Headers> {
@@ -322,7 +319,7 @@ class Loading {
       footprint: this.#engine.glue.footprint(config, this.#quantization(), undefined, 0),
       tensors,
       context: context ?? Math.min(facts.config.max_position_embeddings, 2048),
-      piece: pieceSize(facts),
+      piece: Pieces.LARGEST,
     });
     const storing = this.#store !== null && files.length > 0;
     const storage = storing && limits.storage === undefined ? await (await import("./store")).storageEstimate() : null;
@@ -337,7 +334,7 @@ class Loading {
     for (const [index, tensor] of kept.entries()) {
       const address = loader.buffer(tensor.length) >>> 0;
       const into = new Uint8Array(this.#engine.memory.buffer, address, tensor.length);
-      if (!(await store.readTensor(tensor, into))) damaged.add(moduleOf(tensor.name));
+      if (!(await store.readTensor(tensor, into, store.inBuffer(loader, address)))) damaged.add(moduleOf(tensor.name));
       else if (loader.wants(tensor.name)) loader.push(fileIndex, index);
       if (store.kept.facts !== null) this.#count(tensor.length, tensor.name);
       await this.#task.breathe();
@@ -428,7 +425,7 @@ class Loading {
     if (!loader.quantizes(name)) {
       const type = file.types.get(name) ?? { dtype: "", shape: [] };
       const bytes = new Uint8Array(memory.buffer, address, length);
-      await this.#keeping((store) => store.putTensors([{ name, ...type, bytes }]));
+      await this.#keeping((store) => store.putTensors([{ name, ...type, bytes }], store.inBuffer(loader, address)));
       loader.push(fileIndex, tensorIndex);
     } else {
       loader.push(fileIndex, tensorIndex);

@@ -5,8 +5,6 @@ import type { Loaded, Task } from "./load";
 import type { Perplexity } from "./types";
 
 const SEPARATOR = "<|endoftext|>";
-/** Positions a forward pass; results do not depend on it. */
-const PIECE_WORK = 2e8;
 
 /** The non-empty texts between separator lines, without white space at their ends. */
 export function stories(text: string): string[] {
@@ -41,7 +39,7 @@ export function windows(length: number, size: number): Window[] {
 }
 
 export async function perplexity(
-  { model, text, facts, arithmetic }: Loaded,
+  { model, text, facts, arithmetic, pieces }: Loaded,
   request: { text: string; context: number | null },
   task: Task,
   onProgress: (done: number, total: number) => void,
@@ -68,17 +66,18 @@ export async function perplexity(
     .filter((ids) => ids.length > 0);
   const total = texts.reduce((sum, ids) => sum + ids.length, 0);
   if (total === 0) throw new NibblamaError("invalid-argument", "no text to score");
-  const size = Math.min(64, Math.max(1, Math.floor(PIECE_WORK / facts.parameters)));
   let nll = 0;
   let done = 0;
   for (const ids of texts) {
     for (const { begin, scoredFrom, end } of windows(ids.length, context)) {
       const input = [bos, ...ids.slice(begin, end - 1)];
       const targets = ids.slice(begin, end);
-      const piece = model.readsWhole() ? input.length : size;
       model.reset();
-      for (let at = 0; at < input.length; at += piece) {
+      for (let at = 0, piece = 0; at < input.length; at += piece) {
         await task.breathe();
+        const left = input.length - at;
+        piece = model.readsWhole() ? left : pieces.nextWhole(left);
+        const began = performance.now();
         // An emulated compute dtype has an arithmetic of its own; a generation may have set another meanwhile.
         if (arithmetic !== null) model.setArithmetic("exact");
         const skip = Math.max(0, scoredFrom - begin - at);
@@ -87,6 +86,7 @@ export async function perplexity(
           Uint32Array.from(targets.slice(at, at + piece)),
           skip,
         );
+        pieces.took(performance.now() - began, piece);
         for (const score of scores) nll += score;
         done += scores.length;
         onProgress(done, total);

@@ -1,21 +1,21 @@
 /** What a loaded model does with text: reading prompts, generating, embedding. */
 
 import { NibblamaError } from "./errors";
-import { pieceSize, type Loaded, type Task } from "./load";
+import type { Loaded, Task } from "./load";
 import type { Calls, PostedPrompt, Report } from "./protocol";
 import type { Arithmetic, FinishReason, GeneratedToken, TokenLogprob } from "./types";
 
 /** What of the kv cache a new prompt may take over without changing a bit of the result. */
 interface Cached {
   arithmetic: Arithmetic | null;
-  /** Leading positions that were read as a prompt, in pieces that start at multiples of the piece size. */
-  aligned: number;
+  /** Leading positions that were read in pieces of several tokens, as a prompt is. */
+  pieced: number;
 }
 
 /** The state of the one text that a model's kv cache holds. */
 export class Runner {
   readonly #loaded: Loaded;
-  #cached: Cached = { arithmetic: null, aligned: 0 };
+  #cached: Cached = { arithmetic: null, pieced: 0 };
 
   constructor(loaded: Loaded) {
     this.#loaded = loaded;
@@ -38,8 +38,13 @@ export class Runner {
 
   /** Nothing of the kv cache is known any more: somebody else wrote to it. */
   forget(): void {
-    this.#cached = { arithmetic: null, aligned: 0 };
+    this.#mix();
     this.#loaded.model.reset();
+  }
+
+  /** What the kv cache holds was computed in more than one way, or in an unknown one. */
+  #mix(): void {
+    this.#cached = { arithmetic: null, pieced: 0 };
   }
 
   /** Reads a prompt piece by piece into the kv cache, or what of it is not there yet. */
@@ -50,39 +55,64 @@ export class Runner {
     reuse: "same-bits" | "all" | "none",
     onProgress: (done: number) => void,
   ): Promise<void> {
-    const { model, facts } = this.#loaded;
-    const size = pieceSize(facts);
-    const piece = model.readsWhole() ? ids.length : size;
-    let done = this.#reuse(ids, arithmetic(), reuse, size);
-    const aligned = done === 0 || done <= this.#cached.aligned;
-    this.#cached = { arithmetic: arithmetic(), aligned: aligned ? done : Math.min(done, this.#cached.aligned) };
+    const { model, pieces, facts } = this.#loaded;
+    const layers = facts.config.num_hidden_layers;
+    let done = this.#reuse(ids, arithmetic(), reuse);
+    this.#cached = { arithmetic: arithmetic(), pieced: Math.min(done, this.#cached.pieced) };
+    onProgress(done);
     do {
       await task.breathe();
       const chosen = arithmetic();
-      if (chosen !== this.#cached.arithmetic) this.#cached.aligned = 0;
+      if (chosen !== this.#cached.arithmetic) this.#mix();
       if (chosen !== null) model.setArithmetic(chosen);
-      const next = ids.slice(done, done + piece);
-      model.read(Uint32Array.from(next));
-      if (aligned && next.length === size && this.#cached.aligned === done) this.#cached.aligned += size;
-      done += next.length;
-      onProgress(done);
+      const left = ids.length - done;
+      const size = model.readsWhole() ? left : pieces.next(left);
+      const last = size === left;
+      model.begin(Uint32Array.from(ids.slice(done, done + size)));
+      for (let layer = 0; layer < layers; ) {
+        if (layer > 0) await task.breathe();
+        const step = Math.min(pieces.layers(size), layers - layer);
+        const began = performance.now();
+        model.step(step, last);
+        layer += step;
+        // The last step of all computes the logits too.
+        if (!last || layer < layers) pieces.took(performance.now() - began, size, step);
+        onProgress(done + Math.floor((size * layer) / layers));
+      }
+      if (chosen !== arithmetic()) this.#mix();
+      else if (this.#cached.pieced === done && size >= model.pieceTokens()) this.#cached.pieced += size;
+      done += size;
     } while (done < ids.length);
   }
 
-  /** How many positions of the kv cache are kept for a prompt. */
-  #reuse(ids: readonly number[], arithmetic: Arithmetic | null, reuse: "same-bits" | "all" | "none", size: number): number {
-    const { model } = this.#loaded;
-    const { aligned, arithmetic: before } = this.#cached;
-    if (reuse === "none" || (before !== arithmetic && reuse === "same-bits")) {
-      model.reset();
-      return 0;
+  /** Logits after each token of a prompt, row by row. */
+  async readAll(ids: readonly number[], task: Task, arithmetic: Arithmetic | null): Promise<Float32Array<ArrayBuffer>> {
+    const { model, facts, pieces } = this.#loaded;
+    const rows = new Float32Array(ids.length * facts.config.vocab_size);
+    for (let done = 0, piece = 0; done < ids.length || done === 0; done += piece) {
+      await task.breathe();
+      if (arithmetic !== null) model.setArithmetic(arithmetic);
+      const left = ids.length - done;
+      piece = model.readsWhole() ? left : pieces.nextWhole(left);
+      const began = performance.now();
+      rows.set(model.readAll(Uint32Array.from(ids.slice(done, done + piece))), done * facts.config.vocab_size);
+      pieces.took(performance.now() - began, piece);
     }
-    // Exact arithmetic gives the same bits for one token and for many.
-    const all = reuse === "all" || arithmetic === "exact" || size === 1;
+    return rows;
+  }
+
+  /** How many positions of the kv cache are kept for a prompt. */
+  #reuse(ids: readonly number[], arithmetic: Arithmetic | null, reuse: "same-bits" | "all" | "none"): number {
+    const { model } = this.#loaded;
+    const { pieced, arithmetic: before } = this.#cached;
     const prompt = Uint32Array.from(ids);
-    if (all) return model.reuse(prompt, 0xffff_ffff);
-    const kept = model.reuse(prompt, aligned);
-    return kept % size === 0 ? kept : model.reuse(prompt, kept - (kept % size));
+    // Exact arithmetic gives the same bits for one token and for many.
+    if (reuse === "all" || (reuse === "same-bits" && arithmetic === "exact" && before === "exact")) {
+      return model.reuse(prompt, 0xffff_ffff);
+    }
+    // Otherwise what is left to read must be a piece, as it would be without the cache.
+    const limit = reuse === "same-bits" && before === arithmetic ? Math.min(pieced, ids.length - model.pieceTokens()) : 0;
+    return model.reuse(prompt, Math.max(0, limit));
   }
 
   async generate(
@@ -175,7 +205,7 @@ export class Runner {
   #readOne(token: number): void {
     const { model, arithmetic } = this.#loaded;
     if (arithmetic !== null) model.setArithmetic(arithmetic);
-    if (arithmetic !== this.#cached.arithmetic) this.#cached.aligned = 0;
+    if (arithmetic !== this.#cached.arithmetic) this.#mix();
     model.read(Uint32Array.of(token));
   }
 
@@ -202,14 +232,15 @@ export class Runner {
 
   /** The mean of the last hidden states over all tokens of the prompt. */
   async embed(prompt: PostedPrompt, task: Task): Promise<Float32Array<ArrayBuffer>> {
-    const { model, facts, arithmetic } = this.#loaded;
+    const { model, facts, arithmetic, pieces } = this.#loaded;
     const { ids } = this.encode(prompt, true);
     const sums = new Float64Array(facts.config.hidden_size);
-    const piece = model.readsWhole() ? ids.length : pieceSize(facts);
     this.forget();
     try {
       // Vectors are compared with each other, so they are computed exactly.
       if (arithmetic !== null) model.setArithmetic("exact");
+      // Sums of other pieces would have other last bits.
+      const piece = model.readsWhole() ? ids.length : pieces.first;
       for (let done = 0; done < ids.length || done === 0; done += piece) {
         await task.breathe();
         const part = model.hiddenSum(Uint32Array.from(ids.slice(done, done + piece)));
@@ -221,9 +252,9 @@ export class Runner {
     return Float32Array.from(sums, (value) => value / ids.length);
   }
 
-  /** After a restored session: everything is there, but not known to be aligned. */
+  /** After a restored session: everything is there, but not known how it was read. */
   restored(): void {
-    this.#cached = { arithmetic: this.#loaded.arithmetic, aligned: 0 };
+    this.#cached = { arithmetic: this.#loaded.arithmetic, pieced: 0 };
   }
 }
 

@@ -3,17 +3,39 @@
  *
  * A model is a folder with `data` (tensor after tensor in the form bitsandbytes stores them, a safetensors file
  * without its header) and `journal` (a line of JSON per part, written once its bytes are there). Each tensor carries
- * its length and the SHA-256 of every 16 MiB of it. Whatever breaks off leaves a valid beginning.
+ * its length and the engine's checksum of every 16 MiB of it. Whatever breaks off leaves a valid beginning.
+ *
+ * The checksum finds what disks and crashes do. Against somebody who can write to this origin's storage no hash that
+ * lies beside the bytes would help; SHA-256 took as long as everything else of a load.
  */
 
+import type { Glue } from "./builds";
 import { NibblamaError } from "./errors";
-import { digest, toHex } from "./sha256";
+import { toHex } from "./sha256";
 import type { ModelFacts, StoredModel } from "./types";
 
-/** Bytes under one hash; also the unit of the Cache API's entries. */
+/** Bytes under one checksum; also the unit of the Cache API's entries. */
 const PIECE = 16 << 20;
+/** Bytes that the engine's checksum takes at a time. */
+const SUMMED = 1 << 20;
 const ROOT = "nibblama";
-const VERSION = 1;
+const VERSION = 2;
+
+/** The checksum of a piece, in hexadecimal. */
+export type Checksum = (bytes: Uint8Array) => string;
+
+/** For bytes that lie outside the engine's memory. */
+function outside({ checksum }: Pick<Glue, "checksum">): Checksum {
+  return (bytes) => {
+    let sum = 0n;
+    for (let at = 0; at < bytes.length; at += SUMMED) sum = checksum(bytes.subarray(at, at + SUMMED), sum);
+    return hex(sum);
+  };
+}
+
+function hex(sum: bigint): string {
+  return BigInt.asUintN(64, sum).toString(16);
+}
 
 /** A tensor in `data`. */
 export interface KeptTensor {
@@ -73,33 +95,35 @@ export class Store {
   readonly id: string;
   readonly #backing: Backing;
   readonly #place: StorePlace;
+  readonly #outside: Checksum;
   kept: Kept;
 
-  private constructor(id: string, place: StorePlace, backing: Backing, kept: Kept) {
+  private constructor(id: string, place: StorePlace, glue: Glue, backing: Backing, kept: Kept) {
     this.id = id;
     this.#place = place;
+    this.#outside = outside(glue);
     this.#backing = backing;
     this.kept = kept;
   }
 
   /** Opens the model kept for a source and quantization, or begins it. */
-  static async open(id: string, source: string, quantization: unknown, place: StorePlace): Promise<Store> {
+  static async open(id: string, source: string, quantization: unknown, place: StorePlace, glue: Glue): Promise<Store> {
     const backing = place === "opfs" ? await OpfsBacking.open(id) : await CacheBacking.open(id);
     const kept = readJournal(await backing.journal());
-    if (kept !== null) return new Store(id, place, backing, kept);
+    if (kept !== null) return new Store(id, place, glue, backing, kept);
     backing.close();
     await removeFrom(place, id);
     const fresh = place === "opfs" ? await OpfsBacking.open(id) : await CacheBacking.open(id);
-    const store = new Store(id, place, fresh, emptyKept());
+    const store = new Store(id, place, glue, fresh, emptyKept());
     await store.#line({ kind: "model", version: VERSION, source, quantization, created: Date.now() });
     return store;
   }
 
   /** Opens a model that is there already. */
-  static async existing(id: string, place: StorePlace): Promise<Store> {
+  static async existing(id: string, place: StorePlace, glue: Glue): Promise<Store> {
     const found = (await list(place)).find((model) => model.id === id);
     if (found === undefined) throw new NibblamaError("missing-file", "no model is stored under this id", { found: id });
-    return Store.open(id, found.source, null, place);
+    return Store.open(id, found.source, null, place, glue);
   }
 
   /** The bytes of a small file; null when the model has none, undefined when that is not known. */
@@ -107,13 +131,13 @@ export class Store {
     const place = this.kept.files.get(name);
     if (place === undefined || place === null) return place;
     const bytes = new Uint8Array(place.length);
-    return (await this.#read(place.offset, place.hashes, bytes)) ? bytes : undefined;
+    return (await this.#read(place.offset, place.hashes, bytes, this.#outside)) ? bytes : undefined;
   }
 
   async putFile(name: string, bytes: Uint8Array | null): Promise<void> {
     if (bytes === null) return this.#line({ kind: "absent", name });
     const offset = this.kept.end;
-    const hashes = await this.#write(bytes);
+    const hashes = await this.#write(bytes, this.#outside);
     await this.#line({ kind: "file", name, offset, length: bytes.length, hashes });
   }
 
@@ -122,11 +146,14 @@ export class Store {
   }
 
   /** Keeps the tensors of one module together: all of them, or none. */
-  async putTensors(tensors: { name: string; dtype: string; shape: number[]; bytes: Uint8Array }[]): Promise<void> {
+  async putTensors(
+    tensors: { name: string; dtype: string; shape: number[]; bytes: Uint8Array }[],
+    checksum: Checksum = this.#outside,
+  ): Promise<void> {
     const kept: KeptTensor[] = [];
     for (const { name, dtype, shape, bytes } of tensors) {
       const offset = this.kept.end;
-      kept.push({ name, dtype, shape, offset, length: bytes.length, hashes: await this.#write(bytes) });
+      kept.push({ name, dtype, shape, offset, length: bytes.length, hashes: await this.#write(bytes, checksum) });
       const before = this.kept.damaged.get(name);
       if (before !== undefined && before.hashes.join() !== kept.at(-1)?.hashes.join()) {
         throw new NibblamaError("damaged-file", "a stored tensor that was fetched again came out differently", { tensor: name });
@@ -144,9 +171,14 @@ export class Store {
     await this.#line({ kind: "complete", facts });
   }
 
+  /** The checksum for bytes of a loader's buffer, which starts at `address`. */
+  inBuffer(loader: { bufferChecksum(start: number, end: number): bigint }, address: number): Checksum {
+    return ({ byteOffset, length }) => hex(loader.bufferChecksum(byteOffset - address, byteOffset - address + length));
+  }
+
   /** Reads a tensor into `into`; false when what is there does not match its hashes. */
-  async readTensor(tensor: KeptTensor, into: Uint8Array): Promise<boolean> {
-    return this.#read(tensor.offset, tensor.hashes, into);
+  async readTensor(tensor: KeptTensor, into: Uint8Array, checksum: Checksum): Promise<boolean> {
+    return this.#read(tensor.offset, tensor.hashes, into, checksum);
   }
 
   /** Tensors that must be fetched again. */
@@ -164,22 +196,22 @@ export class Store {
     await removeFrom(this.#place, this.id);
   }
 
-  async #write(bytes: Uint8Array): Promise<string[]> {
+  async #write(bytes: Uint8Array, checksum: Checksum): Promise<string[]> {
     const hashes: string[] = [];
     for (let at = 0; at < bytes.length; at += PIECE) {
       const piece = bytes.subarray(at, at + PIECE);
       await this.#backing.write(this.kept.end, piece);
-      hashes.push(await digest("SHA-256", piece));
+      hashes.push(checksum(piece));
       this.kept.end += piece.length;
     }
     return hashes;
   }
 
-  async #read(offset: number, hashes: string[], into: Uint8Array): Promise<boolean> {
+  async #read(offset: number, hashes: string[], into: Uint8Array, checksum: Checksum): Promise<boolean> {
     let at = 0;
     for (const hash of hashes) {
       const piece = into.subarray(at, at + PIECE);
-      if (!(await this.#backing.read(offset + at, piece)) || (await digest("SHA-256", piece)) !== hash) return false;
+      if (!(await this.#backing.read(offset + at, piece)) || checksum(piece) !== hash) return false;
       at += piece.length;
     }
     return at === into.length;

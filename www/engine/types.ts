@@ -271,7 +271,7 @@ export interface GenerateOptions {
    * which differs in the last bits unless the arithmetic is exact; `"none"` reads everything.
    */
   reuse?: "same-bits" | "all" | "none";
-  /** Called while a long prompt is read. */
+  /** Called while a prompt is read: first with what of it need not be, because the text before began with it. */
   onPrefill?: (done: number, total: number) => void;
   signal?: AbortSignal;
 }

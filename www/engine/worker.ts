@@ -64,11 +64,7 @@ const handlers: Handlers = {
       textOf().forget();
       const vocabulary = facts.config.vocab_size;
       const chosen = arithmetic ?? (own === null ? null : "exact");
-      if (all) {
-        if (chosen !== null) model.setArithmetic(chosen);
-        const data = model.readAll(Uint32Array.from(ids)) as Float32Array<ArrayBuffer>;
-        return { data, shape: [ids.length, vocabulary] as [number, number] };
-      }
+      if (all) return { data: await textOf().readAll(ids, task, chosen), shape: [ids.length, vocabulary] as [number, number] };
       await textOf().read(ids, task, () => chosen, "none", () => undefined);
       return { data: model.logits() as Float32Array<ArrayBuffer>, shape: [1, vocabulary] as [number, number] };
     }),
