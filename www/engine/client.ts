@@ -214,6 +214,7 @@ async function connect(
 /** Loads a model into a worker of its own. */
 export async function loadModel(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
   const { signal, onProgress } = options;
+  refuseOthers(options, LOAD_OPTIONS);
   const report = withRate(onProgress);
   report({ phase: "engine", loaded: 0, total: 0, tensors: 0, tensorsTotal: 0, time: 0 });
   const request = loadRequest(source, options);
@@ -263,6 +264,21 @@ function loadRequest(source: ModelSource, options: LoadOptions): LoadRequest {
     limits: options.limits ?? {},
   };
 }
+
+/** A misspelt option would be a wrong result; what is undefined was not asked for. */
+function refuseOthers(options: object, known: readonly string[]): void {
+  const other = Object.entries(options).find(([name, value]) => value !== undefined && !known.includes(name));
+  if (other === undefined) return;
+  throw new NibblamaError("unsupported-option", "there is no such option", { tensor: other[0], expected: known.join(", ") });
+}
+
+const LOAD_OPTIONS: readonly (keyof LoadOptions)[] = [
+  "quantization", "computeDtype", "arithmetic", "context", "threads", "variant", "store", "storePlace", "network", "limits", "onProgress", "signal",
+];
+const GENERATE_OPTIONS: readonly (keyof GenerateOptions)[] = [
+  "max_new_tokens", "do_sample", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed", "stop_strings", "logprobs", "n",
+  "overflow", "reuse", "onPrefill", "signal",
+];
 
 function model(connection: Connection, facts: ModelFacts, variant: VariantInfo): Model {
   return {
@@ -316,6 +332,12 @@ function generate(connection: Connection, prompt: Prompt, options: GenerateOptio
   const left = new AbortController();
   const either = signal === undefined ? left.signal : AbortSignal.any([signal, left.signal]);
   const stream = new TokenStream(() => left.abort());
+  try {
+    refuseOthers(options, GENERATE_OPTIONS);
+  } catch (error) {
+    stream.fail(error);
+    return stream;
+  }
   const request = {
     prompt: postedPrompt(prompt),
     options: {

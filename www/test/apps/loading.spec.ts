@@ -111,26 +111,33 @@ test("without ETag, date or description the length still tells a change", async 
   expect(await outcome(engine, hub(site.url))).toMatchObject({ error: { code: "changed-file" } });
 });
 
-test("one signal ends a download at once", async ({ engine, site }) => {
+test("one signal ends a download, or quantization, at once, and frees what it held", async ({ engine, site }) => {
   site.fault(WEIGHTS, { slow: 50, always: true });
-  const result = await engine.evaluate(
-    async ([source, options]) => {
-      const stop = new AbortController();
-      let began = 0;
-      const loading = window.npm.loadModel(source, {
-        ...options,
-        signal: stop.signal,
-        onProgress: ({ phase, loaded }) => {
-          if (phase !== "weights" || loaded === 0 || began > 0) return;
-          began = performance.now();
-          stop.abort();
-        },
-      });
-      const code = await loading.then(() => "loaded", (error: { code: string }) => error.code);
-      return { code, took: performance.now() - began };
-    },
-    [hub(site.url), OPTIONS] as const,
-  );
-  expect(result.code).toBe("aborted");
-  expect(result.took).toBeLessThan(200);
+  for (const work of ["download", "quantization"] as const) {
+    const result = await engine.evaluate(
+      async ([work, source, folder, options]) => {
+        const file = async (name: string) => new File([await (await fetch(`${folder}${name}`)).blob()], name);
+        // Files of this device are there at once: what takes time is quantizing them.
+        const files = () => Promise.all(["config.json", "model.safetensors", "tokenizer.json"].map(file));
+        const stop = new AbortController();
+        let began = 0;
+        const loading = window.npm.loadModel(work === "download" ? source : await files(), {
+          ...options,
+          ...(work === "download" ? {} : { quantization: "nf4-dq" }),
+          signal: stop.signal,
+          onProgress: ({ phase, tensors, loaded }) => {
+            if (phase !== "weights" || loaded === 0 || (work === "quantization" && tensors < 3) || began > 0) return;
+            began = performance.now();
+            stop.abort();
+          },
+        });
+        const code = await loading.then(() => "loaded", (error: { code: string }) => error.code);
+        return { code, took: performance.now() - began };
+      },
+      [work, hub(site.url), `${site.url}models/test/stories/`, OPTIONS] as const,
+    );
+    expect(result.code, work).toBe("aborted");
+    expect(result.took, work).toBeLessThan(200);
+    await expect.poll(() => engine.workers().length, work).toBe(0);
+  }
 });

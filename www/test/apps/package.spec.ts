@@ -80,6 +80,25 @@ try { await loadModel("http://127.0.0.1:1/"); } catch (error) { console.log(erro
   expect(execFileSync(process.execPath, [script], { encoding: "utf8" })).toMatch(/^unsupported-browser .*Node/);
 });
 
+test.describe("in a service worker", () => {
+  test.use({ serviceWorkers: "allow" });
+  test("the package says what it lacks", async ({ engine, site }) => {
+    const said = await engine.evaluate(async () => {
+      const registration = await navigator.serviceWorker.register("service-worker.js", { type: "module" });
+      const answer = new Promise<string>((resolve) => {
+        navigator.serviceWorker.addEventListener("message", ({ data }) => resolve(data as string), { once: true });
+      });
+      const worker = registration.installing ?? registration.waiting ?? registration.active;
+      worker?.postMessage(null);
+      const text = await answer;
+      await registration.unregister();
+      return text;
+    });
+    expect(said).toMatch(/^unsupported-browser .*service worker/);
+    expect(site.log).toEqual([]);
+  });
+});
+
 test("golden models and adapters through the package: logits within 1e-3", async ({ engine, site }) => {
   const { models, lora } = references();
   const tensors = goldenTensors();

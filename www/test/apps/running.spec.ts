@@ -9,7 +9,7 @@ import type { Model } from "../../engine/index";
 declare global {
   interface Window {
     model: Model;
-    /** Everything that one prompt gives. */
+    /** Everything that one prompt gives; `read` are the tokens of it that were not in the kv cache. */
     write(prompt: string, options: Parameters<Model["generate"]>[1]): Promise<{ text: string; tokens: number[]; read: number; steps: object[] }>;
   }
 }
@@ -23,8 +23,8 @@ async function open(page: Page, site: Site, options: object = {}, folder = "test
       window.model = await window.npm.loadModel(source, { threads: 1, context: 512, ...options });
       window.write = async (prompt, options) => {
         const steps = [];
-        let read = 0;
-        const onPrefill = () => void (read += 1);
+        let read = -1;
+        const onPrefill = (done: number, total: number) => void (read = read < 0 ? total - done : read);
         for await (const step of window.model.generate(prompt, { ...options, onPrefill })) steps.push(step);
         return { text: steps.map(({ text }) => text).join(""), tokens: steps.map(({ token }) => token), read, steps };
       };
@@ -49,8 +49,8 @@ test("a prompt that begins like the text before is not read again, and the text 
     }, STORY);
     expect(result.reused.text).toBe(result.fresh.text);
     expect(result.again.text).toBe(result.fresh.text);
-    expect(result.reused.read).toBeLessThan(result.fresh.read);
-    expect(result.more.read).toBe(1);
+    expect(result.reused.read).toBeLessThan(result.fresh.read / 4);
+    expect(result.more.read).toBeLessThan(5);
     expect(result.other.text).toBe(result.alone.text);
   }
 });
@@ -94,7 +94,13 @@ test("candidates are the texts of their seeds, with log-probabilities of the mod
     const alone = [];
     for (const seed of [7, 8, 9]) alone.push((await window.write("Once upon a time", { ...options, seed, reuse: "none" })).tokens);
     const { data } = await window.model.logits("Once upon a time");
-    const refused = await window.write("x", { n: 0 }).catch((error: { code: string }) => error.code);
+    const code = (error: { code: string }) => error.code;
+    const refused = [
+      await window.write("x", { n: 0 }).catch(code),
+      // Names of other libraries, or misspelt ones, must not be passed over.
+      await window.write("x", { typical_p: 0.9 } as object).catch(code),
+      await window.npm.loadModel("models/", { quantisation: "nf4" } as object).catch(code),
+    ];
     return { steps: three.steps, alone, logits: [...data], refused };
   });
   const steps = result.steps as { candidate: number; token: number; finish?: string; logprob: number; top_logprobs: { token: number; logprob: number }[] }[];
@@ -109,7 +115,7 @@ test("candidates are the texts of their seeds, with log-probabilities of the mod
   const [first] = steps;
   expect(first?.top_logprobs.map(({ token }) => token)).toEqual(expected.slice(0, 3).map(({ token }) => token));
   expect(first?.logprob).toBeCloseTo(expected.find(({ token }) => token === first?.token)?.logprob ?? 0, 6);
-  expect(result.refused).toBe("invalid-argument");
+  expect(result.refused).toEqual(["invalid-argument", "unsupported-option", "unsupported-option"]);
 });
 
 test("a full context ends, is an error, or slides and says what it dropped", async ({ engine, site }) => {
@@ -153,9 +159,10 @@ test("a session goes on in another tab's model, and only in the same one", async
       const went = await window.write(`${story} Then`, options);
       const other = await window.npm.loadModel(`${url}models/test/stories-nf4/`, { threads: 1, context: 400 });
       const info = await other.restoreSession(file);
-      let steps = 0;
+      let read = -1;
+      const onPrefill = (done: number, total: number) => void (read = read < 0 ? total - done : read);
       let text = "";
-      for await (const token of other.generate(`${story} Then`, { ...options, onPrefill: () => void (steps += 1) })) text += token.text;
+      for await (const token of other.generate(`${story} Then`, { ...options, onPrefill })) text += token.text;
       const bytes = new Uint8Array(await file.arrayBuffer());
       const changed = (at: number) => new Blob([Uint8Array.from(bytes, (byte, i) => (i === at ? byte ^ 1 : byte))]);
       const codes = {
@@ -173,13 +180,13 @@ test("a session goes on in another tab's model, and only in the same one", async
       const different = await window.npm.loadModel(`${url}models/test/stories/`, { threads: 1 });
       const mismatch = await code(different.restoreSession(file));
       await different.dispose();
-      return { info, steps, same: text === went.text, codes, full, mismatch };
+      return { info, read, same: text === went.text, codes, full, mismatch };
     },
     [site.url, STORY] as const,
   );
   expect(result.info.text).toContain("Once upon a time");
   expect(result.same).toBe(true);
-  expect(result.steps).toBe(1);
+  expect(result.read).toBeLessThan(5);
   expect(result.codes).toEqual({
     empty: "invalid-argument",
     magic: "invalid-session",

@@ -24,7 +24,7 @@ async function load(page: Page, source: string | HubModel | { stored: string }, 
         const { data } = await model.logits([1, 2, 3]);
         const { stored } = model.facts;
         await model.dispose();
-        return { logits: [...data].join(), stored, loaded: last?.loaded ?? 0 };
+        return { logits: [...data.slice(0, 64)].join(), stored, loaded: last?.loaded ?? 0 };
       } catch (error) {
         const { code, message } = error as { code: string; message: string };
         return { code, message };
@@ -57,26 +57,30 @@ async function damage(page: Page, file: "data" | "journal", at: number): Promise
 
 for (const place of ["opfs", "cache"] as const) {
   test(`the second load comes from this device alone (${place})`, async ({ engine, site }) => {
+    // A browser without the private file system.
+    if (place === "cache") await engine.evaluate(() => void Object.assign(StorageManager.prototype, { getDirectory: undefined }));
     const source = { hub: SOURCE, base: `${site.url}hub/` };
     const plain = await load(engine, source, { store: false });
-    const first = await load(engine, source, { storePlace: place });
+    const first = await load(engine, source);
     expect(first.logits).toBe(plain.logits);
     const [model, ...more] = await stored(engine);
     expect(more).toEqual([]);
     expect(model).toMatchObject({ id: first.stored, complete: true, source: `${site.url}hub/${SOURCE}@main` });
     // Quantized: a fraction of the 28 MB in bf16.
     expect(model?.bytes).toBeLessThan(12_000_000);
+    const cached = await engine.evaluate(async () => (await (await caches.open("nibblama")).keys()).length);
+    expect(cached > 0).toBe(place === "cache");
     site.log = [];
-    const second = await load(engine, source, { storePlace: place });
+    const second = await load(engine, source);
     expect(second.logits).toBe(plain.logits);
     expect(site.log).toEqual([]);
-    expect((await load(engine, { stored: model?.id ?? "" }, { quantization: null, storePlace: place })).logits).toBe(plain.logits);
+    expect((await load(engine, { stored: model?.id ?? "" }, { quantization: null })).logits).toBe(plain.logits);
     // Another quantization is another model.
-    await load(engine, source, { storePlace: place, quantization: "int8" });
+    await load(engine, source, { quantization: "int8" });
     expect(await stored(engine)).toHaveLength(2);
     for (const { id } of await stored(engine)) await engine.evaluate((id) => window.npm.deleteStored(id), id);
     expect(await stored(engine)).toEqual([]);
-    expect(await load(engine, { stored: model?.id ?? "" }, { storePlace: place })).toMatchObject({ code: "missing-file" });
+    expect(await load(engine, { stored: model?.id ?? "" })).toMatchObject({ code: "missing-file" });
   });
 }
 
@@ -160,6 +164,19 @@ test("two tabs that load the same model wait for each other", async ({ engine, s
   expect(site.log.filter(({ path, range }) => path.endsWith("model.safetensors") && range?.startsWith("bytes=0-"))).toHaveLength(1);
   expect(await stored(engine)).toHaveLength(1);
   await other.close();
+});
+
+test("a quota that ends while a model is stored leaves the model, and nothing in the store", async ({ engine, site, context }) => {
+  const source = { hub: SOURCE, base: `${site.url}hub/` };
+  const plain = await load(engine, source, { store: false });
+  const session = await context.newCDPSession(engine);
+  await session.send("Storage.overrideQuotaForOrigin", { origin: new URL(site.url).origin, quotaSize: 4_000_000 });
+  // The estimate says that there is room, whatever it is.
+  const unlimited = { limits: { storage: Number.MAX_SAFE_INTEGER } };
+  expect(await load(engine, source, unlimited)).toMatchObject({ logits: plain.logits, stored: null });
+  expect(await stored(engine)).toEqual([]);
+  await session.send("Storage.overrideQuotaForOrigin", { origin: new URL(site.url).origin });
+  expect((await load(engine, source)).stored).not.toBeNull();
 });
 
 test("what cannot fit is refused before any weight is read", async ({ engine, site }) => {

@@ -1,7 +1,6 @@
-/** What the engine holds: the ledger, the peak while loading, and what is left after `dispose`. */
+/** What the engine holds: the ledger, and the peak while loading. What `dispose` leaves is in test/apps/memory.spec.ts. */
 
-import { expect, test, type Browser } from "@playwright/test";
-import { readFileSync } from "node:fs";
+import { expect, test } from "@playwright/test";
 import { nibblama, openHarness } from "./support";
 
 /** The engine's code, stack and allocator, and what the allocator could not reuse. */
@@ -66,21 +65,6 @@ for (const [folder, quantization] of [["stories-nf4", null], ["stories", "nf4-dq
   });
 }
 
-test("loading and disposing again and again leaves no worker behind", async ({ page }) => {
-  await openHarness(page);
-  const once = () =>
-    page.evaluate(async () => {
-      const model = await window.nibblama.loadModel("/models/stories-nf4/");
-      await model.logits("Once");
-      await model.dispose();
-      return window.nibblama.refusal(model.logits("Once"));
-    });
-  for (let i = 0; i < 10; i++) {
-    expect(await once()).toMatchObject({ code: "disposed" });
-    await expect.poll(() => page.workers().length).toBe(0);
-  }
-});
-
 /** 79 million weights: what is left behind shows, and so does a checkpoint that is held whole. */
 const LARGE = { hidden: 1024, inner: 2816, layers: 6, vocab: 2048 };
 const LARGE_BYTES = 2 * 79_186_944;
@@ -96,30 +80,4 @@ test("the peak while quantizing a large checkpoint is far from its size", async 
   const largest = LARGE.hidden * LARGE.inner * 2;
   expect(ledger.total + largest + ROOM).toBeLessThan(LARGE_BYTES);
   expect(ledger.wasm_memory).toBeLessThanOrEqual(ledger.total + largest + ROOM);
-});
-
-/** Memory that the page's processes really use. */
-async function residentBytes(browser: Browser): Promise<number> {
-  const session = await browser.newBrowserCDPSession();
-  const { processInfo } = await session.send("SystemInfo.getProcessInfo");
-  await session.detach();
-  const renderers = processInfo.filter(({ type }) => type === "renderer");
-  return renderers.reduce((sum, { id }) => sum + Number(readFileSync(`/proc/${id}/statm`, "utf8").split(" ")[1]) * 4096, 0);
-}
-
-test("dispose gives the memory back", async ({ page, browser }) => {
-  test.skip(process.platform !== "linux", "reads /proc");
-  await openHarness(page);
-  const loadAndDispose = () =>
-    page.evaluate(async (large) => {
-      const model = await window.nibblama.loadModel(await window.nibblama.made(large));
-      const { wasm_memory } = await model.memory();
-      await model.dispose();
-      return wasm_memory;
-    }, LARGE);
-  expect(await loadAndDispose()).toBeGreaterThan(LARGE_BYTES);
-  const once = await residentBytes(browser);
-  for (let i = 0; i < 4; i++) await loadAndDispose();
-  // Four models more would be over 600 MB more; the garbage collector may take its time with one.
-  await expect.poll(() => residentBytes(browser), { timeout: 20_000 }).toBeLessThan(once + 1.5 * LARGE_BYTES);
 });
