@@ -1,7 +1,9 @@
 //! Every operation against the scalar reference: bit-equal, or within the stated bound.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use nibblama::checkpoint::Dtype;
-use nibblama::kernels::{self, Arithmetic, Isa, Scratch, scalar};
+use nibblama::kernels::{self, Arithmetic, FastDesign, Isa, Scratch, scalar};
 use nibblama::quant::int8::Int8Activations;
 use nibblama::quant::{ComputeDtype, Floats, Int8Params, Params4bit, QuantType};
 
@@ -24,6 +26,21 @@ fn each_isa(what: &str, check: impl Fn()) {
     }
     assert_eq!(ran, EXPECTED, "{what} ran on other variants than this build has");
 }
+
+/// The design of fast products holds for all threads: one test at a time may change it or count on it.
+fn own_the_design() -> MutexGuard<'static, ()> {
+    static DESIGN: Mutex<()> = Mutex::new(());
+    DESIGN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Every arithmetic that is not bit-defined, with its bound and the design it is computed in.
+const ROUGH: [(Arithmetic, f64, FastDesign); 4] = [
+    (Arithmetic::NearExact, 2e-4, FastDesign::I8Quads),
+    (Arithmetic::Fast, 2e-4, FastDesign::I16),
+    (Arithmetic::Fast, 1e-2, FastDesign::I8Pairs),
+    // The last one stays in use.
+    (Arithmetic::Fast, 1e-2, FastDesign::I8Quads),
+];
 
 /// What a build has; on x86-64 the tests ask for a machine with AVX2.
 #[cfg(target_arch = "x86_64")]
@@ -104,6 +121,7 @@ fn four_bit_products() {
 }
 
 fn check_four_bit_products() {
+    let _design = own_the_design();
     let mut random = Random(1);
     let mut scratch = Scratch::default();
     for &(rows, cols, blocksize) in SHAPES {
@@ -137,21 +155,65 @@ fn check_four_bit_products() {
                         scalar::linear_4bit(&x, &w, &mut expected, dtype);
                         assert_bits(&what, &y, &expected);
                     }
-                    for (arithmetic, bound) in [(Arithmetic::NearExact, 2e-4), (Arithmetic::Fast, 1e-2)] {
+                    for (arithmetic, bound, design) in ROUGH {
                         if tokens == 0 || cols < 32 {
                             continue;
                         }
+                        kernels::set_fast_design(design);
                         y.fill(f32::NAN);
                         kernels::linear_4bit(&x, &w, &mut y, arithmetic, &mut scratch);
                         let error = relative_error(&x, &dense, rows, cols, &y);
                         // The errors are random: few outputs scatter around the figure for many.
                         let bound = if rows * tokens < 64 { 2.0 * bound } else { bound };
-                        assert!(error <= bound, "{what} {arithmetic:?}: {error:e}");
+                        assert!(error <= bound, "{what} {arithmetic:?} {design:?}: {error:e}");
                     }
                 }
             }
         }
     }
+}
+
+#[test]
+fn the_fastest_design_is_used_for_fast_products() {
+    let _design = own_the_design();
+    let eight_bit = !matches!(kernels::isa(), Isa::Scalar | Isa::Simd128);
+    let mut random = Random(8);
+    let (rows, cols) = (32, 256);
+    let src = random.values(rows * cols, 1.0);
+    let w = Params4bit::quantize(&src, &[rows, cols], Dtype::F32, QuantType::Nf4, 64, false).unwrap();
+    let x = random.values(cols, 1.0);
+    let product = |arithmetic| {
+        let mut y = vec![f32::NAN; rows];
+        kernels::linear_4bit(&x, &w, &mut y, arithmetic, &mut Scratch::default());
+        y
+    };
+    for (i, expected) in FastDesign::ALL.into_iter().enumerate() {
+        // A clock by which this design is computed four times in the time of one of the others.
+        let mut steps = (0..FastDesign::ALL.len())
+            .flat_map(|design| if design == i { vec![0.0, 1.0, 1.0, 1.0, 1.0] } else { vec![0.0, 4.0] })
+            .collect::<Vec<f64>>()
+            .into_iter()
+            .cycle();
+        let mut clock = 0.0;
+        let timings = kernels::calibrate(|| {
+            clock += steps.next().unwrap();
+            clock
+        });
+        if !eight_bit {
+            assert_eq!(timings, []);
+            continue;
+        }
+        let chosen: Vec<_> =
+            timings.iter().filter(|timing| timing.chosen).map(|timing| timing.design).collect();
+        assert_eq!(chosen, [expected]);
+        let calibrated = product(Arithmetic::Fast);
+        assert_eq!(calibrated == product(Arithmetic::NearExact), expected == FastDesign::I16);
+        kernels::set_fast_design(expected);
+        assert_bits("the same design", &product(Arithmetic::Fast), &calibrated);
+    }
+    // A clock that stands still ends too.
+    assert_eq!(kernels::calibrate(|| 0.0).len(), if eight_bit { 3 } else { 0 });
+    kernels::set_fast_design(FastDesign::I8Quads);
 }
 
 #[test]
@@ -380,6 +442,7 @@ fn empty_columns() {
 #[cfg(not(target_arch = "wasm32"))]
 #[test]
 fn threads_change_no_bit() {
+    let _design = own_the_design();
     let mut random = Random(7);
     let mut scratch = Scratch::default();
     for (rows, cols, tokens) in [(64, 64, 1), (1030, 1024, 1), (1030, 1024, 3), (250, 512, 20)] {
@@ -442,6 +505,7 @@ mod random_shapes {
                 &src, &[rows, cols], Dtype::F32, quant_type, 1 << log_blocksize, double_quant,
             ).unwrap();
             let x = random.values(tokens * cols, 1.0);
+            let _design = own_the_design();
             each_isa("random shapes", || {
                 let mut scratch = Scratch::default();
                 let mut y = vec![f32::NAN; tokens * rows];
@@ -450,10 +514,12 @@ mod random_shapes {
                 scalar::linear_4bit(&x, &w, &mut expected, ComputeDtype::Float32);
                 assert_bits("4-bit", &y, &expected);
                 let magnitude = expected.iter().fold(0.0f32, |m, y| m.max(y.abs())) + (cols as f32).sqrt();
-                for (arithmetic, bound) in [(Arithmetic::NearExact, 2e-3), (Arithmetic::Fast, 1e-1)] {
+                for (arithmetic, bound, design) in ROUGH {
+                    let bound = 10.0 * bound as f32;
+                    kernels::set_fast_design(design);
                     kernels::linear_4bit(&x, &w, &mut y, arithmetic, &mut scratch);
                     let worst = y.iter().zip(&expected).map(|(a, e)| (a - e).abs()).fold(0.0, f32::max);
-                    assert!(worst <= bound * magnitude, "{arithmetic:?}: {worst} of {magnitude}");
+                    assert!(worst <= bound * magnitude, "{arithmetic:?} {design:?}: {worst} of {magnitude}");
                 }
                 let floats = Floats::from_f32(src.clone(), &Dtype::F16).unwrap();
                 kernels::linear_floats(&x, &floats, rows, cols, &mut y, &mut scratch);

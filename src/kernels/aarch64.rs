@@ -105,6 +105,10 @@ impl Simd for Neon {
             vmull_s8(vget_low_s8(s8!(a)), vget_low_s8(s8!(b))),
             vmull_high_s8(s8!(a), s8!(b))
         ));
+        dot_add_i8_u7(a, b, c) = from_s32!(vpadalq_s16(
+            s32!(c),
+            vpaddq_s16(vmull_s8(vget_low_s8(s8!(a)), vget_low_s8(s8!(b))), vmull_high_s8(s8!(a), s8!(b)))
+        ));
     }
 
     #[inline(always)]

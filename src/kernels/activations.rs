@@ -57,8 +57,40 @@ fn unit_scale<S: Simd>(s: S, unit: &[f32], limit: f32) -> (f32, f32) {
     (max / limit + s.sum_f32(poison), limit / max)
 }
 
-/// Appends the codes of one row of whole chunks in pair order, and a scale for every `UNIT` elements
-/// (or fewer, at the end).
+/// Quantizes a row of whole chunks to `-limit..=limit` in units of `unit` elements (or fewer, at the end). `store` gets
+/// the codes of each chunk as i16 in pair order, with `offset` added, and returns four terms of a sum over the unit;
+/// `finish` gets the scale of each unit and that sum.
+#[inline(always)]
+fn quantize<S: Simd>(
+    s: S,
+    x: &[f32],
+    unit: usize,
+    limit: f32,
+    offset: u32,
+    mut store: impl FnMut([S::V; 4]) -> S::V,
+    mut finish: impl FnMut(f32, i32),
+) {
+    let offset = s.splat_u32(offset);
+    for unit in x.chunks(unit) {
+        let (scale, inverse) = unit_scale(s, unit, limit);
+        let inverse = s.splat_f32(inverse);
+        let code = |x: &[f32; 4]| s.add_i32(s.to_i32(s.round_f32(s.mul_f32(s.load(x), inverse))), offset);
+        let mut sum = s.splat_u32(0);
+        for chunk in unit.as_chunks::<32>().0 {
+            let v = chunk.as_chunks::<4>().0;
+            let pairs = |half: usize| {
+                let [a, b, c, d] = [0, 1, 2, 3].map(|i| code(&v[4 * half + i]));
+                let even = s.narrow_i32(s.even_u32(a, b), s.even_u32(c, d));
+                (even, s.narrow_i32(s.odd_u32(a, b), s.odd_u32(c, d)))
+            };
+            let ((a, c), (b, d)) = (pairs(0), pairs(1));
+            sum = s.add_i32(sum, store([a, b, c, d]));
+        }
+        finish(scale, s.lanes_i32(sum).iter().sum());
+    }
+}
+
+/// Appends the codes of one row of whole chunks in pair order, and the scale of every unit.
 #[cfg_attr(target_arch = "wasm32", inline(never))]
 #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
 pub fn pairs_i16<S: Simd>(
@@ -69,46 +101,38 @@ pub fn pairs_i16<S: Simd>(
     codes: &mut Vec<PairsI16>,
     scales: &mut Vec<f32>,
 ) {
-    for unit in x.chunks(unit) {
-        let (scale, inverse) = unit_scale(s, unit, limit);
-        scales.push(scale);
-        let inverse = s.splat_f32(inverse);
-        let code = |x: &[f32; 4]| s.to_i32(s.round_f32(s.mul_f32(s.load(x), inverse)));
-        for chunk in unit.as_chunks::<32>().0 {
-            let v = chunk.as_chunks::<4>().0;
-            let mut pairs = [[0; 8]; 4];
-            for i in 0..2 {
-                let [a, b, c, d] = [0, 1, 2, 3].map(|j| code(&v[4 * i + j]));
-                let even = s.narrow_i32(s.even_u32(a, b), s.even_u32(c, d));
-                let odd = s.narrow_i32(s.odd_u32(a, b), s.odd_u32(c, d));
-                s.store(&mut pairs[i], even);
-                s.store(&mut pairs[i + 2], odd);
-            }
-            codes.push(pairs);
-        }
-    }
+    let store = |v: [S::V; 4]| {
+        let mut pairs = [[0; 8]; 4];
+        pairs.iter_mut().zip(v).for_each(|(pairs, v)| s.store(pairs, v));
+        codes.push(pairs);
+        s.splat_u32(0)
+    };
+    quantize(s, x, unit, limit, 0, store, |scale, _| scales.push(scale));
 }
 
-/// As [`pairs_i16`] with 8-bit codes (limit 127), and the sum of the codes of every unit; `wide` is a buffer.
-#[inline(always)]
+/// As [`pairs_i16`] with 8-bit codes, and the sum of the codes of every unit times `offset`.
+#[cfg_attr(target_arch = "wasm32", inline(never))]
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
 pub fn pairs_i8<S: Simd>(
     s: S,
     x: &[f32],
     unit: usize,
-    wide: &mut Vec<PairsI16>,
+    offset: f32,
     codes: &mut Vec<PairsI8>,
     scales: &mut Vec<f32>,
-    sums: &mut Vec<f32>,
+    biases: &mut Vec<f32>,
 ) {
-    wide.clear();
-    pairs_i16(s, x, unit, 127.0, wide, scales);
-    for unit in wide.chunks(unit / 32) {
-        sums.push(unit.iter().flatten().flatten().map(|&c| i32::from(c)).sum::<i32>() as f32);
-    }
-    for [a, b, c, d] in &*wide {
+    let ones = s.splat_u32(0x0001_0001);
+    let store = |[a, b, c, d]: [S::V; 4]| {
         let mut pairs = [[0; 16]; 2];
-        s.store(&mut pairs[0], s.narrow_i16(s.load(a), s.load(b)));
-        s.store(&mut pairs[1], s.narrow_i16(s.load(c), s.load(d)));
+        s.store(&mut pairs[0], s.narrow_i16(a, b));
+        s.store(&mut pairs[1], s.narrow_i16(c, d));
         codes.push(pairs);
-    }
+        let [a, b, c, d] = [a, b, c, d].map(|v| s.dot_i16(v, ones));
+        s.add_i32(s.add_i32(a, b), s.add_i32(c, d))
+    };
+    quantize(s, x, unit, 127.0, 0, store, |scale, sum| {
+        scales.push(scale);
+        biases.push(offset * sum as f32);
+    });
 }

@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use super::activations::{PairsF32, pairs_f32, pairs_i16};
 use super::codec::dequantize_range;
-use super::matvec::{level_scale_u7, levels_u7, unit_scales};
+use super::matvec::{PAIRS, WIDE, level_scale_u7, levels_u7, unit_scales};
 use super::rows::Columns;
 use super::scalar::round_to;
 use super::simd::{Simd, TableI16};
@@ -211,28 +211,29 @@ fn transpose<S: Simd, const WIDE: bool>(s: S, mut v: [S::V; 8]) -> [S::V; 8] {
     v
 }
 
-/// Integer product with units of `CHUNKS * 32` columns, none of which straddles blocks: near-exact, or
-/// fast.
+/// Integer product with units of `CHUNKS * 32` columns, none of which straddles blocks: near-exact in the design
+/// [`WIDE`], else fast.
 #[cfg_attr(target_arch = "wasm32", inline(never))]
 #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
-pub fn panels<S: Simd, const FAST: bool, const CHUNKS: usize>(
+pub fn panels<S: Simd, const DESIGN: u8, const CHUNKS: usize>(
     s: S,
     w: &Params4bit,
     x: &Groups,
     rows: Range<usize>,
     out: &mut Columns<'_>,
 ) {
+    let narrow = DESIGN != WIDE;
     let (cols, tokens) = (w.cols(), out.tokens());
     let unit = 32 * CHUNKS;
     let units = cols / unit;
     let quant_type = w.quant_state.quant_type;
-    let (scale, offset) = if FAST { level_scale_u7(quant_type) } else { (level_scale(quant_type), 0.0) };
-    let narrow = s.hide(s.load(&levels_u7(w)));
+    let (scale, offset) = if narrow { level_scale_u7(quant_type) } else { (level_scale(quant_type), 0.0) };
+    let levels = s.hide(s.load(&levels_u7(w)));
     let wide = TableI16::new(s, &w.quant_state.code, scale);
     let mask = s.hide(s.splat_u32(0x0f0f_0f0f));
     let ones = s.hide(s.splat_u32(0x0001_0001));
     let (first, n) = (rows.start, rows.len());
-    let unit_words = if FAST { unit / 4 } else { unit / 2 };
+    let unit_words = if narrow { unit / 4 } else { unit / 2 };
     let depth = DEPTH / unit;
     // Per word of a unit, rows 0 to 3 and rows 4 to 7.
     let mut panel: Vec<[[u8; 16]; 2]> = Vec::with_capacity(depth * unit_words);
@@ -252,10 +253,10 @@ pub fn panels<S: Simd, const FAST: bool, const CHUNKS: usize>(
             });
             for c in 0..depth * CHUNKS {
                 let v: [S::V; 8] = std::array::from_fn(|i| s.load(&bytes[i][c]));
-                if FAST {
+                if narrow {
                     for v in transpose::<S, true>(s, v) {
                         let (low, high) = s.nibbles(v, mask);
-                        let (odd, even) = (s.swizzle(narrow, low), s.swizzle(narrow, high));
+                        let (odd, even) = (s.swizzle(levels, low), s.swizzle(levels, high));
                         let mut word = [[0; 16]; 2];
                         s.store(&mut word[0], s.low_u8(even, odd));
                         s.store(&mut word[1], s.high_u8(even, odd));
@@ -275,8 +276,8 @@ pub fn panels<S: Simd, const FAST: bool, const CHUNKS: usize>(
                 }
             }
             for i in 0..ROWS {
-                unit_scales(w, unit, row(i) * units + u0, &mut row_scales[..depth]);
-                for (scales, &scale) in scales.iter_mut().zip(&row_scales[..depth]) {
+                let row_scales = unit_scales(s, w, unit, row(i) * units + u0, &mut row_scales[..depth]);
+                for (scales, &scale) in scales.iter_mut().zip(row_scales) {
                     scales[i] = scale;
                 }
             }
@@ -291,12 +292,11 @@ pub fn panels<S: Simd, const FAST: bool, const CHUNKS: usize>(
                         for t in 0..TOKENS {
                             let x = s.splat_u32(x[t]);
                             for i in 0..2 {
-                                let product = if FAST {
-                                    s.dot_i16(s.dot_i8_u7(x, w[i]), ones)
-                                } else {
-                                    s.dot_i16(w[i], x)
+                                acc[t][i] = match DESIGN {
+                                    WIDE => s.add_i32(acc[t][i], s.dot_i16(w[i], x)),
+                                    PAIRS => s.add_i32(acc[t][i], s.dot_i16(s.dot_i8_u7(x, w[i]), ones)),
+                                    _ => s.dot_add_i8_u7(x, w[i], acc[t][i]),
                                 };
-                                acc[t][i] = s.add_i32(acc[t][i], product);
                             }
                         }
                     }
@@ -305,7 +305,7 @@ pub fn panels<S: Simd, const FAST: bool, const CHUNKS: usize>(
                         let (x_scale, bias) = (s.splat_f32(x_scale[t]), s.splat_f32(offset * x_sum[t]));
                         for i in 0..2 {
                             let mut total = s.from_i32(acc[t][i]);
-                            if FAST {
+                            if narrow {
                                 total = s.sub_f32(total, bias);
                             }
                             let scale = s.mul_f32(s.load(&scales[i]), x_scale);

@@ -13,11 +13,18 @@ use super::activations::{PairsF32, PairsI8, PairsI16};
 use super::simd::{Simd, TableF32, TableI16};
 use crate::quant::{Absmax, Params4bit, QuantType};
 
-/// Scales that are prepared at a time, on the stack: double quantization is never expanded.
-pub const SEGMENT: usize = 64;
+/// Designs of integer products: 16-bit levels and activations;
+pub const WIDE: u8 = 0;
+/// 7-bit levels and 8-bit activations, whose products are added to neighbours in 16 bits and then in 32;
+pub const PAIRS: u8 = 1;
+/// the same in one step, which is one instruction where the processor has it and three where not.
+pub const QUADS: u8 = 2;
 
-/// Fixed-point levels for products of 16 weights a lane: `level * LEVELS` times an activation code of
-/// at most [`ACTIVATIONS_I16`], 16 times, stays below 2^31.
+/// Scales that are prepared at a time, on the stack: double quantization is never expanded.
+pub const SEGMENT: usize = 256;
+
+/// The scale at which 16-bit levels are stored: `level * scale` times an activation code of at most
+/// [`ACTIVATIONS_I16`], 16 times, stays below 2^31.
 pub fn level_scale_i16(quant_type: QuantType) -> f32 {
     match quant_type {
         // Of the scales up to 8191 the one with the smallest error of the levels.
@@ -45,85 +52,251 @@ pub fn levels_u7(w: &Params4bit) -> [u8; 16] {
     w.quant_state.code.map(|level| (level * scale + offset).round() as u8)
 }
 
-/// Scales of `out.len()` units of `unit` elements, the first of which is unit `first` of the tensor.
+/// Scales of `buffer.len()` units of `unit` elements, the first of which is unit `first` of the tensor: where they
+/// are stored as such, or computed into `buffer`.
 #[cfg_attr(target_arch = "wasm32", inline(never))]
 #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
-pub fn unit_scales(w: &Params4bit, unit: usize, first: usize, out: &mut [f32]) {
+pub fn unit_scales<'a, S: Simd>(
+    s: S,
+    w: &'a Params4bit,
+    unit: usize,
+    first: usize,
+    buffer: &'a mut [f32],
+) -> &'a [f32] {
     let shift = (w.quant_state.blocksize / unit).trailing_zeros();
     match &w.quant_state.absmax {
-        Absmax::F32(absmax) if shift == 0 => out.copy_from_slice(&absmax[first..first + out.len()]),
+        Absmax::F32(absmax) if shift == 0 => return &absmax[first..first + buffer.len()],
         Absmax::F32(absmax) => {
-            for (i, out) in out.iter_mut().enumerate() {
+            for (i, out) in buffer.iter_mut().enumerate() {
                 *out = absmax[(first + i) >> shift];
             }
         }
         Absmax::Nested(nested) if shift == 0 => {
             // Runs of one second-level scale.
-            let (mut first, mut out) = (first, out);
+            let (mut first, mut out) = (first, &mut *buffer);
+            let code = |code: u8| nested.code[usize::from(code)];
             while !out.is_empty() {
                 let run = (nested.blocksize - first % nested.blocksize).min(out.len());
                 let (now, later) = out.split_at_mut(run);
                 let scale = nested.absmax[first / nested.blocksize];
-                for (out, &code) in now.iter_mut().zip(&nested.codes[first..first + run]) {
-                    *out = nested.code[usize::from(code)] * scale + nested.offset;
+                let (codes, codes_tail) = nested.codes[first..first + run].as_chunks::<4>();
+                let (now, now_tail) = now.as_chunks_mut::<4>();
+                for (out, codes) in now.iter_mut().zip(codes) {
+                    let codes = s.load(&codes.map(code));
+                    let product = s.mul_f32(codes, s.splat_f32(scale));
+                    s.store(out, s.add_f32(product, s.splat_f32(nested.offset)));
+                }
+                for (out, &c) in now_tail.iter_mut().zip(codes_tail) {
+                    *out = code(c) * scale + nested.offset;
                 }
                 (first, out) = (first + run, later);
             }
         }
         Absmax::Nested(nested) => {
-            for (i, out) in out.iter_mut().enumerate() {
+            for (i, out) in buffer.iter_mut().enumerate() {
                 *out = nested.get((first + i) >> shift);
+            }
+        }
+    }
+    buffer
+}
+
+/// Calls `f(i, bytes, first unit, scales)` for the rows `rows.start + i`, each of which holds `units` whole units: once for
+/// a row, or, where it is longer than [`SEGMENT`], for one segment of it after the other.
+#[inline(always)]
+fn each_row<S: Simd, const CHUNKS: usize>(
+    s: S,
+    w: &Params4bit,
+    units: usize,
+    rows: Range<usize>,
+    mut f: impl FnMut(usize, &[[[u8; 16]; CHUNKS]], usize, &[f32]),
+) {
+    if units == 0 {
+        return;
+    }
+    let unit = CHUNKS * 32;
+    let mut buffer = [0.0; SEGMENT];
+    // Short rows get their scales together.
+    let (step, segment) = ((SEGMENT / units).max(1), units.min(SEGMENT));
+    for start in rows.clone().step_by(step) {
+        let n = step.min(rows.end - start);
+        for first in (0..units).step_by(segment) {
+            let segment = segment.min(units - first);
+            let at = start * units + first;
+            let scales = unit_scales(s, w, unit, at, &mut buffer[..n * segment]);
+            let bytes = &w.packed[at * unit / 2..][..n * segment * unit / 2];
+            let bytes = bytes.as_chunks::<16>().0.as_chunks::<CHUNKS>().0;
+            let each = bytes.chunks_exact(segment).zip(scales.chunks_exact(segment));
+            for (i, (bytes, scales)) in each.enumerate() {
+                f(start - rows.start + i, bytes, first, scales);
             }
         }
     }
 }
 
-/// Calls `f(bytes, first unit of the row, scales)` for the segments of row `r`.
+/// `sums` plus `w * scale * x`.
 #[inline(always)]
-fn segments(
-    w: &Params4bit,
-    cols: usize,
-    r: usize,
-    unit: usize,
-    mut f: impl FnMut(&[[u8; 16]], usize, &mut [f32]),
-) {
-    let units = cols / unit;
-    let row = &w.packed[r * cols / 2..][..cols / 2];
-    let mut scales = [0.0; SEGMENT];
-    for (i, bytes) in row.chunks(SEGMENT * unit / 2).enumerate() {
-        let scales = &mut scales[..bytes.len() * 2 / unit];
-        unit_scales(w, unit, r * units + i * SEGMENT, scales);
-        f(bytes.as_chunks::<16>().0, i * SEGMENT, scales);
-    }
+fn add_products<S: Simd>(s: S, w: [S::V; 4], scale: S::V, x: [&[f32; 4]; 4], sums: [S::V; 4]) -> [S::V; 4] {
+    let sum = |i: usize| s.add_f32(sums[i], s.mul_f32(s.mul_f32(w[i], scale), s.load(x[i])));
+    [sum(0), sum(1), sum(2), sum(3)]
 }
 
-/// Exact product: `y[i]` for row `rows.start + i`. `x` holds the token, rows hold whole chunks.
+/// Exact product with units of `CHUNKS * 32`, none of which may straddle blocks: `y[i]` for row `rows.start + i`.
 #[cfg_attr(target_arch = "wasm32", inline(never))]
 #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
-pub fn four_bit_exact<S: Simd>(s: S, w: &Params4bit, x: &[PairsF32], rows: Range<usize>, y: &mut [f32]) {
+pub fn four_bit_exact<S: Simd, const CHUNKS: usize>(
+    s: S,
+    w: &Params4bit,
+    x: &[PairsF32],
+    rows: Range<usize>,
+    y: &mut [f32],
+) {
     let table = TableF32::new(s, &w.quant_state.code);
     let mask = s.hide(s.splat_u32(0x0f0f_0f0f));
-    for (r, y) in rows.zip(y) {
-        let mut sums = [s.splat_f32(0.0); 4];
-        segments(w, x.len() * 32, r, 32, |bytes, first, scales| {
-            for ((bytes, x), scale) in bytes.iter().zip(&x[first..]).zip(scales) {
+    let x = x.as_chunks::<CHUNKS>().0;
+    let mut sums = [s.splat_f32(0.0); 4];
+    each_row::<S, CHUNKS>(s, w, x.len(), rows, |i, bytes, first, scales| {
+        if first == 0 {
+            sums = [s.splat_f32(0.0); 4];
+        }
+        for ((bytes, x), scale) in bytes.iter().zip(&x[first..]).zip(scales) {
+            let scale = s.splat_f32(*scale);
+            for (bytes, [a, b, c, d, e, f, g, h]) in bytes.iter().zip(x) {
                 let (low, high) = s.nibbles(s.load(bytes), mask);
-                let scale = s.splat_f32(*scale);
-                for (half, codes) in [high, low].into_iter().enumerate() {
-                    let w = table.get(s, codes);
-                    for i in 0..4 {
-                        let product = s.mul_f32(s.mul_f32(w[i], scale), s.load(&x[4 * half + i]));
-                        sums[i] = s.add_f32(sums[i], product);
-                    }
-                }
+                sums = add_products(s, table.get(s, high), scale, [a, b, c, d], sums);
+                sums = add_products(s, table.get(s, low), scale, [e, f, g, h], sums);
             }
-        });
-        *y = s.reduce(&sums);
+        }
+        y[i] = s.reduce(&sums);
+    });
+}
+
+/// A way to multiply a chunk of 32 codes with as many quantized activations.
+trait ChunkDot<S: Simd> {
+    /// The activations of a chunk.
+    type X;
+    /// Whether levels are stored with an offset, whose product with the activations is subtracted.
+    const BIASED: bool;
+
+    /// Two vectors of sums, with the products of a chunk added; `low` and `high` are the nibbles of its bytes.
+    fn add(&self, s: S, low: S::V, high: S::V, x: &Self::X, sums: [S::V; 2]) -> [S::V; 2];
+}
+
+/// 16-bit levels.
+struct WideLevels<S: Simd>(TableI16<S>);
+
+impl<S: Simd> ChunkDot<S> for WideLevels<S> {
+    type X = PairsI16;
+    const BIASED: bool = false;
+
+    #[inline(always)]
+    fn add(&self, s: S, low: S::V, high: S::V, x: &PairsI16, [a, b]: [S::V; 2]) -> [S::V; 2] {
+        let [w0, w1] = self.0.get(s, high);
+        let a = s.add_i32(a, s.dot_i16(w0, s.load(&x[0])));
+        let b = s.add_i32(b, s.dot_i16(w1, s.load(&x[1])));
+        let [w0, w1] = self.0.get(s, low);
+        [s.add_i32(a, s.dot_i16(w0, s.load(&x[2]))), s.add_i32(b, s.dot_i16(w1, s.load(&x[3])))]
     }
 }
 
-/// Near-exact product with activations quantized in units of `CHUNKS * 32`, none of which may
-/// straddle blocks.
+/// 7-bit levels.
+struct NarrowLevels<S: Simd, const DESIGN: u8> {
+    table: S::V,
+    ones: S::V,
+}
+
+impl<S: Simd, const DESIGN: u8> ChunkDot<S> for NarrowLevels<S, DESIGN> {
+    type X = PairsI8;
+    const BIASED: bool = true;
+
+    #[inline(always)]
+    fn add(&self, s: S, low: S::V, high: S::V, x: &PairsI8, [a, b]: [S::V; 2]) -> [S::V; 2] {
+        let add = |x: &[i8; 16], codes, sum| {
+            let (x, w) = (s.load(x), s.swizzle(self.table, codes));
+            match DESIGN {
+                PAIRS => s.add_i32(sum, s.dot_i16(s.dot_i8_u7(x, w), self.ones)),
+                _ => s.dot_add_i8_u7(x, w, sum),
+            }
+        };
+        [add(&x[0], high, a), add(&x[1], low, b)]
+    }
+}
+
+/// A quantized token: activations in units of `CHUNKS * 32`, a scale for each, and what the offset of the levels adds
+/// to its sum.
+struct Token<'a, X> {
+    codes: &'a [X],
+    scales: &'a [f32],
+    biases: &'a [f32],
+}
+
+/// Product in integers with units of `CHUNKS * 32`, none of which may straddle blocks.
+#[inline(always)]
+fn integers<S: Simd, D: ChunkDot<S>, const CHUNKS: usize>(
+    s: S,
+    w: &Params4bit,
+    dot: D,
+    level_scale: f32,
+    x: Token<'_, D::X>,
+    rows: Range<usize>,
+    y: &mut [f32],
+) {
+    let (zero, mask) = (s.splat_u32(0), s.hide(s.splat_u32(0x0f0f_0f0f)));
+    let unit = |bytes: &[[u8; 16]; CHUNKS], x: &[D::X; CHUNKS]| {
+        let mut sums = [zero; 2];
+        for (bytes, x) in bytes.iter().zip(x) {
+            let (low, high) = s.nibbles(s.load(bytes), mask);
+            sums = dot.add(s, low, high, x, sums);
+        }
+        s.add_i32(sums[0], sums[1])
+    };
+    // The sums of four units fill the lanes of one vector.
+    let scaled = |sums: [S::V; 4], scales: &[f32; 4], x_scales: &[f32; 4], biases: &[f32; 4], total: S::V| {
+        let mut sums = s.from_i32(s.sums_i32(sums));
+        if D::BIASED {
+            sums = s.sub_f32(sums, s.load(biases));
+        }
+        s.madd_f32(sums, s.mul_f32(s.load(scales), s.load(x_scales)), total)
+    };
+    let codes = x.codes.as_chunks::<CHUNKS>().0;
+    let mut total = s.splat_f32(0.0);
+    each_row::<S, CHUNKS>(s, w, codes.len(), rows, |i, bytes, first, scales| {
+        if first == 0 {
+            total = s.splat_f32(0.0);
+        }
+        let n = scales.len();
+        let (codes, x_scales) = (&codes[first..][..n], &x.scales[first..][..n]);
+        let biases = if D::BIASED { &x.biases[first..][..n] } else { x_scales };
+        let ((bytes, bytes_tail), (codes, codes_tail)) = (bytes.as_chunks::<4>(), codes.as_chunks::<4>());
+        let (scales, scales_tail) = scales.as_chunks::<4>();
+        let (x_scales, x_scales_tail) = x_scales.as_chunks::<4>();
+        let (biases, biases_tail) = biases.as_chunks::<4>();
+        for i in 0..bytes.len() {
+            let ([b0, b1, b2, b3], [x0, x1, x2, x3]) = (&bytes[i], &codes[i]);
+            let sums = [unit(b0, x0), unit(b1, x1), unit(b2, x2), unit(b3, x3)];
+            total = scaled(sums, &scales[i], &x_scales[i], &biases[i], total);
+        }
+        let mut rest = bytes_tail.len();
+        if rest >= 2 {
+            let sums =
+                [unit(&bytes_tail[0], &codes_tail[0]), unit(&bytes_tail[1], &codes_tail[1]), zero, zero];
+            let two = |values: &[f32]| [values[0], values[1], 0.0, 0.0];
+            let (scales, x_scales, biases) = (two(scales_tail), two(x_scales_tail), two(biases_tail));
+            total = scaled(sums, &scales, &x_scales, &biases, total);
+            rest -= 2;
+        }
+        if rest == 1 {
+            let last = bytes_tail.len() - 1;
+            let sums = [unit(&bytes_tail[last], &codes_tail[last]), zero, zero, zero];
+            let one = |values: &[f32]| [values[last], 0.0, 0.0, 0.0];
+            let (scales, x_scales, biases) = (one(scales_tail), one(x_scales_tail), one(biases_tail));
+            total = scaled(sums, &scales, &x_scales, &biases, total);
+        }
+        y[i] = s.sum_f32(total) / level_scale;
+    });
+}
+
+/// Near-exact product, see [`integers`].
 #[cfg_attr(target_arch = "wasm32", inline(never))]
 #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
 pub fn four_bit_i16<S: Simd, const CHUNKS: usize>(
@@ -135,83 +308,28 @@ pub fn four_bit_i16<S: Simd, const CHUNKS: usize>(
     y: &mut [f32],
 ) {
     let level_scale = level_scale_i16(w.quant_state.quant_type);
-    let table = TableI16::new(s, &w.quant_state.code, level_scale);
-    let mask = s.hide(s.splat_u32(0x0f0f_0f0f));
-    let x = x.as_chunks::<CHUNKS>().0;
-    for (r, y) in rows.zip(y) {
-        let mut sum = s.splat_f32(0.0);
-        segments(w, x.len() * CHUNKS * 32, r, CHUNKS * 32, |bytes, first, scales| {
-            for (scale, x_scale) in scales.iter_mut().zip(&x_scales[first..]) {
-                *scale *= x_scale;
-            }
-            for ((bytes, x), scale) in bytes.as_chunks::<CHUNKS>().0.iter().zip(&x[first..]).zip(scales) {
-                let mut acc = [s.splat_u32(0); 2];
-                for (bytes, x) in bytes.iter().zip(x) {
-                    let (low, high) = s.nibbles(s.load(bytes), mask);
-                    let [a, b] = table.get(s, high);
-                    acc[0] = s.add_i32(acc[0], s.dot_i16(a, s.load(&x[0])));
-                    acc[1] = s.add_i32(acc[1], s.dot_i16(b, s.load(&x[1])));
-                    let [a, b] = table.get(s, low);
-                    acc[0] = s.add_i32(acc[0], s.dot_i16(a, s.load(&x[2])));
-                    acc[1] = s.add_i32(acc[1], s.dot_i16(b, s.load(&x[3])));
-                }
-                let total = s.from_i32(s.add_i32(acc[0], acc[1]));
-                sum = s.madd_f32(total, s.splat_f32(*scale), sum);
-            }
-        });
-        *y = s.sum_f32(sum) / level_scale;
-    }
+    let dot = WideLevels(TableI16::new(s, &w.quant_state.code, level_scale));
+    let x = Token { codes: x, scales: x_scales, biases: &[] };
+    integers::<S, _, CHUNKS>(s, w, dot, level_scale, x, rows, y);
 }
 
-/// Fast product, units of 64. `biases[u]` is the sum of the codes of unit `u`.
+/// Fast product in units of 64, see [`integers`].
 #[cfg_attr(target_arch = "wasm32", inline(never))]
 #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
-pub fn four_bit_u7<S: Simd>(
+pub fn four_bit_u7<S: Simd, const DESIGN: u8>(
     s: S,
     w: &Params4bit,
     x: &[PairsI8],
     x_scales: &[f32],
-    x_sums: &[f32],
+    biases: &[f32],
     rows: Range<usize>,
     y: &mut [f32],
 ) {
-    let (level_scale, offset) = level_scale_u7(w.quant_state.quant_type);
-    let table = s.hide(s.load(&levels_u7(w)));
-    let mask = s.hide(s.splat_u32(0x0f0f_0f0f));
-    let ones = s.hide(s.splat_u32(0x0001_0001));
-    let x = x.as_chunks::<2>().0;
-    for (r, y) in rows.zip(y) {
-        let mut sum = s.splat_f32(0.0);
-        let mut bias = s.splat_f32(0.0);
-        segments(w, x.len() * 64, r, 64, |bytes, first, scales| {
-            let units = scales.len();
-            let (x, x_scales, x_sums) =
-                (&x[first..][..units], &x_scales[first..][..units], &x_sums[first..][..units]);
-            for (scale, x_scale) in scales.iter_mut().zip(x_scales) {
-                *scale *= x_scale;
-            }
-            for (scale, x_sum) in scales.as_chunks::<4>().0.iter().zip(x_sums.as_chunks::<4>().0) {
-                bias = s.madd_f32(s.load(scale), s.load(x_sum), bias);
-            }
-            for (scale, x_sum) in scales.as_chunks::<4>().1.iter().zip(x_sums.as_chunks::<4>().1) {
-                let only = s.load(&[*scale * x_sum, 0.0, 0.0, 0.0]);
-                bias = s.add_f32(bias, only);
-            }
-            for ((bytes, x), scale) in bytes.as_chunks::<2>().0.iter().zip(x).zip(scales) {
-                let mut acc = [s.splat_u32(0); 2];
-                for i in 0..2 {
-                    let (low, high) = s.nibbles(s.load(&bytes[i]), mask);
-                    let high = s.dot_i8_u7(s.load(&x[i][0]), s.swizzle(table, high));
-                    let low = s.dot_i8_u7(s.load(&x[i][1]), s.swizzle(table, low));
-                    acc[0] = s.add_i32(acc[0], s.dot_i16(high, ones));
-                    acc[1] = s.add_i32(acc[1], s.dot_i16(low, ones));
-                }
-                let total = s.from_i32(s.add_i32(acc[0], acc[1]));
-                sum = s.madd_f32(total, s.splat_f32(*scale), sum);
-            }
-        });
-        *y = (s.sum_f32(sum) - offset * s.sum_f32(bias)) / level_scale;
-    }
+    let (level_scale, _) = level_scale_u7(w.quant_state.quant_type);
+    let (table, ones) = (s.hide(s.load(&levels_u7(w))), s.hide(s.splat_u32(0x0001_0001)));
+    let dot = NarrowLevels::<S, DESIGN> { table, ones };
+    let x = Token { codes: x, scales: x_scales, biases };
+    integers::<S, _, 2>(s, w, dot, level_scale, x, rows, y);
 }
 
 /// A float format whose elements become f32 lanes, even and odd ones apart.

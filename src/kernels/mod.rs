@@ -13,6 +13,7 @@
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
 mod activations;
+mod calibrate;
 mod codec;
 mod elementwise;
 // Rows and lanes index several arrays at once.
@@ -31,10 +32,13 @@ mod x86_64;
 use std::ops::Range;
 
 use activations::{PairsF32, PairsI8, PairsI16};
+use calibrate::fast_design;
 use matmul::{Groups, Matrix};
+use matvec::{PAIRS, QUADS, WIDE};
 use rows::Columns;
 use simd::Simd;
 
+pub use calibrate::{DesignTiming, FastDesign, calibrate, set_fast_design};
 #[cfg(all(target_arch = "wasm32", target_feature = "atomics"))]
 pub(crate) use rows::{fail, work};
 pub use rows::{set_threads, threads};
@@ -207,7 +211,7 @@ pub struct Scratch {
     pairs_i16: Vec<PairsI16>,
     pairs_i8: Vec<PairsI8>,
     scales: Vec<f32>,
-    sums: Vec<f32>,
+    biases: Vec<f32>,
     groups: Groups,
     /// LLM.int8 activations.
     codes: Vec<i16>,
@@ -219,7 +223,7 @@ impl Scratch {
         size_of_val(self.pairs_f32.as_slice())
             + size_of_val(self.pairs_i16.as_slice())
             + size_of_val(self.pairs_i8.as_slice())
-            + 4 * (self.scales.len() + self.sums.len())
+            + 4 * (self.scales.len() + self.biases.len())
             + 2 * self.codes.len()
             + self.groups.bytes()
     }
@@ -242,16 +246,16 @@ const ROWS: usize = 16;
 /// How a product with a 4-bit matrix is computed, and the activations in the form for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Path {
-    /// [`matvec::four_bit_exact`], from `pairs_f32`.
-    Exact,
+    /// [`matvec::four_bit_exact`] in units of so many columns, from `pairs_f32`.
+    Exact(usize),
     /// [`matmul::exact`], from `pairs_f32`.
     ExactTiles(ComputeDtype),
     /// [`matvec::four_bit_i16`] in units of so many columns, from `pairs_i16`.
     NearExact(usize),
-    /// [`matvec::four_bit_u7`], from `pairs_i8`.
-    Fast,
-    /// [`matmul::panels`] in units of so many columns, from `groups`.
-    Panels { fast: bool, unit: usize },
+    /// [`matvec::four_bit_u7`] in one of its designs, from `pairs_i8`.
+    Fast(u8),
+    /// [`matmul::panels`] in one of its designs and units of so many columns, from `groups`.
+    Panels { design: u8, unit: usize },
 }
 
 /// Chooses the path and prepares the activations for it.
@@ -269,24 +273,27 @@ fn prepare<S: Simd>(
     let whole = cols > 0 && cols.is_multiple_of(32);
     let unit = if cols.is_multiple_of(64) && w.quant_state.blocksize >= 64 { 64 } else { 32 };
     let fast = arithmetic == Arithmetic::Fast && S::HAS_DOT8 && unit == 64;
+    let design = if fast { fast_design() } else { WIDE };
+    let fast = design != WIDE;
     let integer = whole && matches!(arithmetic, Arithmetic::NearExact | Arithmetic::Fast);
-    let Scratch { pairs_f32, pairs_i16, pairs_i8, scales, sums, groups, .. } = scratch;
+    let Scratch { pairs_f32, pairs_i16, pairs_i8, scales, biases, groups, .. } = scratch;
     if integer && tokens >= PANEL_TOKENS {
         matmul::group(s, x, cols, unit, fast, groups);
-        *path = Path::Panels { fast, unit };
+        *path = Path::Panels { design, unit };
     } else if integer {
         pairs_i16.clear();
         pairs_i8.clear();
         scales.clear();
-        sums.clear();
+        biases.clear();
+        let (_, offset) = matvec::level_scale_u7(w.quant_state.quant_type);
         for x in x.chunks_exact(cols) {
             if fast {
-                activations::pairs_i8(s, x, unit, pairs_i16, pairs_i8, scales, sums);
+                activations::pairs_i8(s, x, unit, offset, pairs_i8, scales, biases);
             } else {
                 activations::pairs_i16(s, x, unit, matvec::ACTIVATIONS_I16, pairs_i16, scales);
             }
         }
-        *path = if fast { Path::Fast } else { Path::NearExact(unit) };
+        *path = if fast { Path::Fast(design) } else { Path::NearExact(unit) };
     } else {
         let dtype = compute_dtype(arithmetic);
         pairs_f32.clear();
@@ -299,7 +306,7 @@ fn prepare<S: Simd>(
             }
         }
         let one = whole && tokens == 1 && dtype == ComputeDtype::Float32;
-        *path = if one { Path::Exact } else { Path::ExactTiles(dtype) };
+        *path = if one { Path::Exact(unit) } else { Path::ExactTiles(dtype) };
     }
 }
 
@@ -314,10 +321,11 @@ fn four_bit<S: Simd>(
     mut out: Columns<'_>,
 ) {
     let cols = w.cols();
-    let Scratch { pairs_f32, pairs_i16, pairs_i8, scales, sums, groups, .. } = scratch;
+    let Scratch { pairs_f32, pairs_i16, pairs_i8, scales, biases, groups, .. } = scratch;
     let (chunks, tokens) = (cols / 32, out.tokens());
     match path {
-        Path::Exact => matvec::four_bit_exact(s, w, pairs_f32, rows, out.of_token(0)),
+        Path::Exact(64) => matvec::four_bit_exact::<S, 2>(s, w, pairs_f32, rows, out.of_token(0)),
+        Path::Exact(_) => matvec::four_bit_exact::<S, 1>(s, w, pairs_f32, rows, out.of_token(0)),
         Path::ExactTiles(dtype) => {
             matmul::exact(s, Matrix::FourBit(w, dtype), cols, pairs_f32, rows, &mut out);
         }
@@ -333,17 +341,25 @@ fn four_bit<S: Simd>(
                 }
             }
         }
-        Path::Fast => {
+        Path::Fast(design) => {
             let units = cols / 64;
             for t in 0..tokens {
                 let x = &pairs_i8[t * chunks..][..chunks];
-                let (scales, sums) = (&scales[t * units..][..units], &sums[t * units..][..units]);
-                matvec::four_bit_u7(s, w, x, scales, sums, rows.clone(), out.of_token(t));
+                let (scales, biases) = (&scales[t * units..][..units], &biases[t * units..][..units]);
+                let (rows, y) = (rows.clone(), out.of_token(t));
+                if design == PAIRS {
+                    matvec::four_bit_u7::<S, PAIRS>(s, w, x, scales, biases, rows, y);
+                } else {
+                    matvec::four_bit_u7::<S, QUADS>(s, w, x, scales, biases, rows, y);
+                }
             }
         }
-        Path::Panels { fast: true, .. } => matmul::panels::<S, true, 2>(s, w, groups, rows, &mut out),
-        Path::Panels { unit: 64, .. } => matmul::panels::<S, false, 2>(s, w, groups, rows, &mut out),
-        Path::Panels { .. } => matmul::panels::<S, false, 1>(s, w, groups, rows, &mut out),
+        Path::Panels { design, unit } => match (design, unit) {
+            (PAIRS, _) => matmul::panels::<S, PAIRS, 2>(s, w, groups, rows, &mut out),
+            (QUADS, _) => matmul::panels::<S, QUADS, 2>(s, w, groups, rows, &mut out),
+            (_, 64) => matmul::panels::<S, WIDE, 2>(s, w, groups, rows, &mut out),
+            _ => matmul::panels::<S, WIDE, 1>(s, w, groups, rows, &mut out),
+        },
     }
 }
 
@@ -443,7 +459,7 @@ pub fn linear_4bit(x: &[f32], w: &Params4bit, y: &mut [f32], arithmetic: Arithme
     if !vectors() {
         return scalar::linear_4bit(x, w, y, compute_dtype(arithmetic));
     }
-    let mut path = Path::Exact;
+    let mut path = Path::Exact(0);
     let chosen = &mut path;
     dispatch!(
         prepare,

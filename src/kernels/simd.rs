@@ -37,7 +37,7 @@ pub trait Simd: Copy + Send + Sync {
     /// A 128-bit register.
     type V: Copy;
 
-    /// Whether [`Simd::dot_i8_u7`] is one instruction.
+    /// Whether [`Simd::dot_i8_u7`] is one instruction, without which 8-bit products do not pay.
     const HAS_DOT8: bool;
 
     /// Loads, without any alignment.
@@ -112,6 +112,8 @@ pub trait Simd: Copy + Send + Sync {
         fn dot_i16(a, b);
         /// Products of i8 lanes of a with lanes of b in 0..=127, neighbours added: eight i16.
         fn dot_i8_u7(a, b);
+        /// Products of i8 lanes of a with lanes of b in 0..=127, four neighbours added to the i32 lanes of c.
+        fn dot_add_i8_u7(a, b, c);
     }
 
     /// The same value, hidden from the compiler: LLVM would re-create a constant vector at every use
@@ -143,6 +145,13 @@ pub trait Simd: Copy + Send + Sync {
         let [a, b, c, d] = self.lanes_f32(self.add_f32(v, self.high_u64(v, v)));
         let _ = (c, d);
         a + b
+    }
+
+    /// The sums of the i32 lanes of four vectors.
+    #[inline(always)]
+    fn sums_i32(self, v: [Self::V; 4]) -> Self::V {
+        let pairs = |a, b| self.add_i32(self.even_u32(a, b), self.odd_u32(a, b));
+        pairs(pairs(v[0], v[1]), pairs(v[2], v[3]))
     }
 
     /// The sixteen partial sums of [`super::scalar`], reduced.

@@ -107,6 +107,7 @@ impl Simd for Wasm {
             i32x4_dot_i16x8(i16x8_extend_low_i8x16(a), i16x8_extend_low_i8x16(b)),
             i32x4_dot_i16x8(i16x8_extend_high_i8x16(a), i16x8_extend_high_i8x16(b))
         );
+        dot_add_i8_u7(a, b, c) = i32x4_add(c, i32x4_extadd_pairwise_i16x8(Wasm.dot_i8_u7(a, b)));
     }
 
     #[cfg(target_feature = "relaxed-simd")]
@@ -115,5 +116,6 @@ impl Simd for Wasm {
         to_i32(a) = i32x4_relaxed_trunc_f32x4(a);
         swizzle(table, indices) = i8x16_relaxed_swizzle(table, indices);
         dot_i8_u7(a, b) = i16x8_relaxed_dot_i8x16_i7x16(a, b);
+        dot_add_i8_u7(a, b, c) = i32x4_relaxed_dot_i8x16_i7x16_add(a, b, c);
     }
 }

@@ -124,5 +124,7 @@ impl Simd for Avx2 {
         dot_i16(a, b) = _mm_madd_epi16(a, b);
         // maddubs takes the unsigned operand first.
         dot_i8_u7(a, b) = _mm_maddubs_epi16(b, a);
+        dot_add_i8_u7(a, b, c) =
+            _mm_add_epi32(c, _mm_madd_epi16(_mm_maddubs_epi16(b, a), _mm_set1_epi16(1)));
     }
 }

@@ -1,0 +1,114 @@
+//! Which of the designs for [`super::Arithmetic::Fast`] this machine runs best.
+//!
+//! All give results within its bound. WebAssembly does not tell what a relaxed instruction becomes: a dot product of four
+//! bytes is one instruction on x86-64 with AVX-VNNI or Arm with the dot product extension, and a handful elsewhere.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::matvec::{PAIRS, QUADS, WIDE};
+use super::{Arithmetic, Isa, Scratch, isa, linear_4bit};
+use crate::checkpoint::Dtype;
+use crate::quant::{Absmax, Params4bit, QuantState, QuantType};
+
+/// A design of the products of [`Arithmetic::Fast`](super::Arithmetic::Fast).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum FastDesign {
+    /// That of near-exact products: where 8-bit products do not pay.
+    I16 = WIDE,
+    /// 8-bit products added to their neighbours in 16 bits, then in 32.
+    I8Pairs = PAIRS,
+    /// 8-bit products of four neighbours added in one step.
+    I8Quads = QUADS,
+}
+
+impl FastDesign {
+    /// All of them.
+    pub const ALL: [FastDesign; 3] = [FastDesign::I16, FastDesign::I8Pairs, FastDesign::I8Quads];
+
+    /// The name in reports: `"i16"`, `"i8-pairs"`, `"i8-quads"`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            FastDesign::I16 => "i16",
+            FastDesign::I8Pairs => "i8-pairs",
+            FastDesign::I8Quads => "i8-quads",
+        }
+    }
+}
+
+static FAST: AtomicU8 = AtomicU8::new(QUADS);
+
+/// The design in use, as a parameter of the kernels.
+pub(super) fn fast_design() -> u8 {
+    FAST.load(Ordering::Relaxed)
+}
+
+/// Uses `design` for fast products from now on, on all threads: what an earlier [`calibrate`] on this machine chose.
+/// Without instructions for 8-bit products it makes no difference.
+pub fn set_fast_design(design: FastDesign) {
+    FAST.store(design as u8, Ordering::Relaxed);
+}
+
+/// How fast a design multiplies one token with a matrix on one thread.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DesignTiming {
+    /// What was timed.
+    pub design: FastDesign,
+    /// Packed codes and scales read, in GB/s.
+    pub gigabytes_per_second: f64,
+    /// Whether [`Arithmetic::Fast`] uses it from now on.
+    pub chosen: bool,
+}
+
+/// Rows and columns of the matrix that is multiplied: 0.3 MB, which fits a second-level cache.
+const SHAPE: [usize; 2] = [256, 2048];
+/// Rounds, and milliseconds of each for a design: below 30 in all.
+const ROUNDS: usize = 2;
+const ROUND_MS: f64 = 4.0;
+
+/// Times the designs of [`Arithmetic::Fast`] and uses the fastest of them from now on. `now` is a clock in milliseconds.
+///
+/// Takes about 25 ms. On a machine without the instructions for 8-bit products nothing is timed.
+pub fn calibrate(mut now: impl FnMut() -> f64) -> Vec<DesignTiming> {
+    if matches!(isa(), Isa::Scalar | Isa::Simd128) {
+        return Vec::new();
+    }
+    let [rows, cols] = SHAPE;
+    let (n, blocksize) = (rows * cols, 64);
+    let packed = (0..n / 2).map(|i| ((i * 151) >> 3) as u8).collect();
+    let absmax = Absmax::F32((0..n / blocksize).map(|i| 0.5 + (i % 7) as f32 / 16.0).collect());
+    let quant_type = QuantType::Nf4;
+    let (dtype, shape, code) = (Dtype::F32, vec![rows, cols], *quant_type.codebook());
+    let w =
+        Params4bit { packed, quant_state: QuantState { quant_type, blocksize, dtype, shape, code, absmax } };
+    let x: Vec<f32> = (0..cols).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
+    let (mut y, mut scratch) = (vec![0.0; rows], Scratch::default());
+    let bytes = (n / 2 + n / blocksize * size_of::<f32>()) as f64;
+    let mut best = FastDesign::ALL.map(|design| (design, 0.0f64));
+    for _ in 0..ROUNDS {
+        for (design, rate) in &mut best {
+            set_fast_design(*design);
+            let (start, mut runs) = (now(), 0);
+            let elapsed = loop {
+                linear_4bit(&x, &w, &mut y, Arithmetic::Fast, &mut scratch);
+                runs += 1;
+                let elapsed = now() - start;
+                // A clock that does not advance ends the round too.
+                if elapsed >= ROUND_MS || runs == 2000 {
+                    break elapsed;
+                }
+            };
+            *rate = rate.max(bytes * f64::from(runs) / (elapsed * 1e6));
+        }
+    }
+    let [(mut fastest, mut most), ..] = best;
+    for (design, rate) in best {
+        if rate > most {
+            (fastest, most) = (design, rate);
+        }
+    }
+    set_fast_design(fastest);
+    let timing =
+        |(design, rate)| DesignTiming { design, gigabytes_per_second: rate, chosen: design == fastest };
+    best.map(timing).to_vec()
+}
