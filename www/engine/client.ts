@@ -292,8 +292,8 @@ function model(connection: Connection, facts: ModelFacts, variant: VariantInfo):
       connection.call("detokenize", { ids: [...ids], skipSpecialTokens }),
     logits: async (prompt, { all = false, arithmetic = null, signal } = {}) =>
       connection.call("logits", { prompt: postedPrompt(prompt), all, arithmetic }, { signal }),
-    perplexity: async (text, { onProgress, context, signal } = {}) =>
-      connection.call("perplexity", { text, context: context ?? null }, {
+    perplexity: async (text, { onProgress, context, arithmetic = "exact", signal } = {}) =>
+      connection.call("perplexity", { text, context: context ?? null, arithmetic }, {
         signal,
         onReport: (report) => {
           if (report.kind === "prefill") onProgress?.(report.done, report.total);

@@ -75,7 +75,7 @@ export interface Model {
   logits(prompt: Prompt, options?: LogitsOptions): Promise<Logits>;
 
   /**
-   * Perplexity of a text, in exact arithmetic, with the adapter in use. Lines of `<|endoftext|>` separate stories,
+   * Perplexity of a text, in exact arithmetic unless another is asked for, with the adapter in use. Lines of `<|endoftext|>` separate stories,
    * each scored by itself after the model's start token.
    */
   perplexity(text: string, options?: PerplexityOptions): Promise<Perplexity>;

@@ -2,7 +2,7 @@
 
 import { NibblamaError } from "./errors";
 import type { Loaded, Task } from "./load";
-import type { Perplexity } from "./types";
+import type { Arithmetic, Perplexity } from "./types";
 
 const SEPARATOR = "<|endoftext|>";
 
@@ -40,7 +40,7 @@ export function windows(length: number, size: number): Window[] {
 
 export async function perplexity(
   { model, text, facts, arithmetic, pieces }: Loaded,
-  request: { text: string; context: number | null },
+  request: { text: string; context: number | null; arithmetic: Arithmetic },
   task: Task,
   onProgress: (done: number, total: number) => void,
 ): Promise<Perplexity> {
@@ -79,7 +79,7 @@ export async function perplexity(
         piece = model.readsWhole() ? left : pieces.nextWhole(left);
         const began = performance.now();
         // An emulated compute dtype has an arithmetic of its own; a generation may have set another meanwhile.
-        if (arithmetic !== null) model.setArithmetic("exact");
+        if (arithmetic !== null) model.setArithmetic(request.arithmetic);
         const skip = Math.max(0, scoredFrom - begin - at);
         const scores = model.score(
           Uint32Array.from(input.slice(at, at + piece)),

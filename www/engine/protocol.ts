@@ -88,7 +88,7 @@ export interface Calls {
   tokenize: { request: { prompt: PostedPrompt; addSpecialTokens: boolean }; result: TokenizedPrompt };
   detokenize: { request: { ids: readonly number[]; skipSpecialTokens: boolean }; result: string };
   logits: { request: { prompt: PostedPrompt; all: boolean; arithmetic: Arithmetic | null }; result: Logits };
-  perplexity: { request: { text: string; context: number | null }; result: Perplexity };
+  perplexity: { request: { text: string; context: number | null; arithmetic: Arithmetic }; result: Perplexity };
   setArithmetic: { request: { arithmetic: Arithmetic }; result: null };
   memory: { request: null; result: MemoryLedger };
   layers: { request: null; result: string };

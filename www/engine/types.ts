@@ -365,6 +365,8 @@ export interface PerplexityOptions {
   onProgress?: (done: number, total: number) => void;
   /** Widest window in tokens; by default the kv cache's. Longer texts are scored in windows that overlap by half. */
   context?: number;
+  /** Default: `"exact"`. Others show what they cost; beside an emulated compute dtype it is passed over. */
+  arithmetic?: Arithmetic;
   signal?: AbortSignal;
 }
 
