@@ -119,7 +119,8 @@ build_engine() { each_variant build_variant; }
 build_site() {
   build_engine
   say "site"
-  (cd www && npx --no-install vite build --logLevel warn) || fail "the site could not be built"
+  { in_www npx --no-install vite build --logLevel warn && in_www npx --no-install vite build --mode bench --logLevel warn; } \
+    || fail "the site could not be built"
   node www/scripts/sizes.mjs || fail "the site's scripts are too large"
 }
 

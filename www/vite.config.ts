@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { cpSync, createReadStream, existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join, normalize, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { defineConfig, type Plugin } from "vite";
+import { defineConfig, type Plugin, type UserConfig } from "vite";
 import headers from "./headers.json" with { type: "json" };
 
 const www = fileURLToPath(new URL(".", import.meta.url));
@@ -123,35 +123,46 @@ const harness = process.env["NIBBLAMA_HARNESS"] === "1";
 const harnesses = () =>
   ["engine", "lab"].map((name) => join(www, `test/${name}/harness.html`)).filter((page) => existsSync(page));
 
-export default defineConfig({
+type Entries = NonNullable<NonNullable<UserConfig["build"]>["rolldownOptions"]>;
+
+// Modules of the engine only define things; who imports one of its functions does not want them all.
+const treeshake: Entries["treeshake"] = { moduleSideEffects: (id) => !id.startsWith(join(www, "engine")) };
+
+const site: Entries = {
+  treeshake,
+  input: { index: join(www, "index.html"), sw: join(www, "app/sw.ts") },
+  output: {
+    // The service worker keeps its name, and stands at the root of what it serves.
+    entryFileNames: ({ name }) => (name === "sw" ? "sw.js" : "assets/[name]-[hash].js"),
+    codeSplitting: { includeDependenciesRecursively: false, groups: SCRIPTS },
+  },
+};
+
+/** The page that measures a device: `vite build --mode bench` after the site, so that the site's first page shares no piece with it. */
+const bench: Entries = {
+  treeshake,
+  input: { measure: join(www, "bench.html") },
+  output: { entryFileNames: "assets/measure-[hash].js", chunkFileNames: "assets/measure-[name]-[hash].js" },
+};
+
+export default defineConfig(({ mode }) => ({
   root: www,
   base: "./",
-  plugins: [embeddedModels(), noPreload(), shortElements(), ...(harness ? [] : [offline()])],
+  plugins: [noPreload(), shortElements(), ...(mode === "bench" ? [] : [embeddedModels(), ...(harness ? [] : [offline()])])],
   oxc: { jsx: { runtime: "classic", pragma: "h", pragmaFrag: "Fragment" } },
   worker: { format: "es", rolldownOptions: { output: { codeSplitting: { includeDependenciesRecursively: false, groups: RARE } } } },
   build: {
     target: "es2022",
     outDir: harness ? "dist-test" : "dist",
-    emptyOutDir: true,
+    emptyOutDir: mode !== "bench",
     assetsInlineLimit: 0,
     modulePreload: false,
     cssCodeSplit: false,
-    rolldownOptions: harness
-      ? { input: harnesses() }
-      : {
-          // Modules of the engine only define things; who imports one of its functions does not want them all.
-          treeshake: { moduleSideEffects: (id) => !id.startsWith(join(www, "engine")) },
-          input: { index: join(www, "index.html"), measure: join(www, "bench.html"), sw: join(www, "app/sw.ts") },
-          // The service worker keeps its name, and stands at the root of what it serves.
-          output: {
-            entryFileNames: ({ name }) => (name === "sw" ? "sw.js" : "assets/[name]-[hash].js"),
-            codeSplitting: { includeDependenciesRecursively: false, groups: SCRIPTS },
-          },
-        },
+    rolldownOptions: harness ? { input: harnesses() } : mode === "bench" ? bench : site,
   },
   server: {
     host: "127.0.0.1",
     headers: { ...headers.isolation, ...headers.always, "Content-Security-Policy": headers.developmentPolicy },
   },
   preview: { host: "127.0.0.1", headers: { ...headers.isolation, ...headers.always } },
-});
+}));

@@ -201,6 +201,9 @@ export function Page(): JSX.Element {
       )}
       <footer>
         <p class="small muted">{t.footer.about}</p>
+        <p class="small muted">
+          <a href="./bench.html">{t.footer.bench}</a>
+        </p>
         <p class="small muted">{t.footer.licence}</p>
       </footer>
       <Problem />

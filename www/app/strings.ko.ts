@@ -186,6 +186,7 @@ export const ko: Strings = {
 
   footer: {
     about: "Nibblama는 bitsandbytes와 바이트 단위로 똑같이 양자화한 Llama 모델을 Rust와 WebAssembly로 실행합니다. 입력하거나 놓은 것은 이 탭을 떠나지 않습니다.",
+    bench: "이 기기는 얼마나 빠를까요?",
     licence: "MIT 또는 Apache-2.0",
   },
 };

@@ -193,6 +193,7 @@ export const en = {
 
   footer: {
     about: "Nibblama runs Llama models quantized as bitsandbytes does it, byte for byte, in Rust and WebAssembly. Nothing you type or drop leaves this tab.",
+    bench: "How fast is this device?",
     licence: "MIT or Apache-2.0",
   },
 };

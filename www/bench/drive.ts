@@ -1,11 +1,20 @@
-/** Lets a script drive workers of measure-worker.ts from outside the page: `./build.sh bench` does. */
+/** Lets a script drive what is measured from outside the page: `./build.sh bench` does. */
 
 import { Bench } from "./client";
+import * as embedded from "./embedded";
 import type { CallName } from "./measure-worker";
+import type { Arithmetic } from "../engine/types";
 
 const benches = new Map<string, Bench>();
+let loaded: embedded.Loaded | undefined;
+
+function model() {
+  if (loaded === undefined) throw new Error("no embedded model is loaded");
+  return loaded.model;
+}
 
 const drive = {
+  /** A call of measure-worker.ts, in the worker of that name. */
   call(key: string, name: CallName, args: unknown[]): Promise<unknown> {
     let bench = benches.get(key);
     if (bench === undefined) benches.set(key, (bench = new Bench()));
@@ -16,6 +25,20 @@ const drive = {
   end(key: string): void {
     benches.get(key)?.end();
     benches.delete(key);
+  },
+
+  async loadEmbedded(threads: number): Promise<embedded.FirstToken> {
+    await loaded?.model.dispose();
+    loaded = await embedded.load(threads);
+    return loaded.first;
+  },
+
+  decodeRate: (arithmetic: Arithmetic, tokens: number) => embedded.decodeRate(model(), arithmetic, tokens),
+  perplexity: (arithmetic: Arithmetic) => embedded.perplexity(model(), arithmetic),
+
+  async disposeEmbedded(): Promise<void> {
+    await loaded?.model.dispose();
+    loaded = undefined;
   },
 };
 

@@ -15,7 +15,8 @@ const BOUNDS: Record<Arithmetic, number> = { exact: 0, "near-exact": 2e-4, fast:
 /** The same for the logits of a whole model, where the errors of all layers add up. */
 const LOGIT_BOUNDS: Record<Arithmetic, number> = { exact: 0, "near-exact": 5e-3, fast: 0.2 };
 
-export const NF4 = { load_in_4bit: true, bnb_4bit_quant_type: "nf4", bnb_4bit_use_double_quant: false };
+/** Tokens of a long prompt that are read at once. */
+const PIECE = 128;
 
 let engine: { glue: Glue; memory: WebAssembly.Memory } | undefined;
 let pooled = false;
@@ -39,6 +40,12 @@ function time(action: () => void): number {
 /** A prompt without pattern. */
 function prompt(length: number): Uint32Array<ArrayBuffer> {
   return Uint32Array.from({ length }, (_, i) => 3 + ((i * 7919) % 30000));
+}
+
+function decode(llama: WasmModel, tokens: number): number {
+  return time(() => {
+    for (let i = 0; i < tokens; i++) llama.read(Uint32Array.of(i));
+  });
 }
 
 function checked(name: string, error: number, bound: number): number {
@@ -149,14 +156,34 @@ const calls = {
     return time(() => llama.read(ids));
   },
 
-  /** Milliseconds of reading `tokens` one by one, behind what is in the kv cache, or with `fresh` into an empty one. */
-  decode(arithmetic: Arithmetic, tokens: number, fresh = true): number {
+  /** Milliseconds of reading `tokens` one by one into an empty kv cache. */
+  decode(arithmetic: Arithmetic, tokens: number): number {
     const llama = need(model, "model");
-    if (fresh) llama.reset();
+    llama.reset();
     llama.setArithmetic(arithmetic);
+    return decode(llama, tokens);
+  },
+
+  /** Fills the kv cache with `tokens`, in pieces as a long prompt is read. */
+  fill(arithmetic: Arithmetic, tokens: number): number {
+    const llama = need(model, "model");
+    llama.reset();
+    llama.setArithmetic(arithmetic);
+    const ids = prompt(tokens);
     return time(() => {
-      for (let i = 0; i < tokens; i++) llama.read(Uint32Array.of(i));
+      for (let at = 0; at < tokens; at += PIECE) llama.read(ids.subarray(at, at + PIECE));
     });
+  },
+
+  /** Milliseconds of reading `tokens` one by one behind the first `position` in the kv cache, which stays as it was. */
+  decodeBehind(arithmetic: Arithmetic, position: number, tokens: number): number {
+    const llama = need(model, "model");
+    const logits = llama.logits();
+    llama.setArithmetic(arithmetic);
+    llama.rewind(position, logits);
+    const took = decode(llama, tokens);
+    llama.rewind(position, logits);
+    return took;
   },
 
   /** Puts an adapter beside the model; returns its bytes. */

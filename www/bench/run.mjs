@@ -1,4 +1,5 @@
-// node bench/run.mjs [--quick] [--json] [--only PART] [--write FILE]: the benchmark; `./build.sh bench` builds what it needs and calls it.
+// node bench/run.mjs [--quick] [--json] [--only PART]... [--tinyllama] [--write]: the benchmark. `./build.sh bench` builds
+// the site and calls it. --write puts the run into BENCHMARKS.md.
 // Bundles the TypeScript of this folder, for node and for the page of the peers, and starts it.
 
 import { fileURLToPath } from "node:url";

@@ -17,15 +17,14 @@ const APART = {
   brought: ["templates", "tokenizers", "hub"],
   // For apps; the page has no control that asks for them.
   apps: ["session", "export", "export-client"],
-  // bench.html.
-  bench: ["measure", "measure-worker", "bench"],
 };
 
 /** Names of a visit's scripts under assets/, and what all take, in bytes gzipped. */
 export function sizes() {
   const assets = join(dist, "assets");
   const gzipped = (path) => gzipSync(readFileSync(path), { level: 9 }).length;
-  const scripts = readdirSync(assets).filter((name) => name.endsWith(".js"));
+  // bench.html is a page of its own.
+  const scripts = readdirSync(assets).filter((name) => name.endsWith(".js") && !name.startsWith("measure"));
   const size = new Map(scripts.map((name) => [name, gzipped(join(assets, name))]));
   const stem = (name) => name.replace(/-[\w-]{8}\.js$/, "");
   const of = (stems) => scripts.filter((name) => stems.includes(stem(name)));

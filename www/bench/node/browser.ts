@@ -4,20 +4,15 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { chromium, type Browser, type Page } from "@playwright/test";
-import type { Result } from "../client";
 import type {} from "../drive";
 import type { Peers } from "../peers/page";
-import type { CallName, Calls } from "../measure-worker";
+import type { Target } from "../target";
 
 const PORT = Number(process.env["NIBBLAMA_PORT"] ?? 4180) + 8;
 
-export interface Driver {
+export interface Driver extends Target {
   version: string;
   page: Page;
-  /** A call of measure-worker.ts, in the worker of that name. */
-  ours<Name extends CallName>(key: string, name: Name, ...args: Parameters<Calls[Name]>): Promise<Result<Name>>;
-  /** Ends a worker of ours, and gives its memory back. */
-  end(key: string): Promise<void>;
   /** A call of peers/page.ts. */
   peer<Name extends keyof Peers>(name: Name, ...args: Parameters<Peers[Name]>): Promise<Awaited<ReturnType<Peers[Name]>>>;
   close(): Promise<void>;
@@ -38,7 +33,7 @@ async function serve(www: string, packages: string): Promise<ChildProcess> {
   return server;
 }
 
-export async function openBrowser(www: string, packages: string): Promise<Driver> {
+export async function openBrowser(www: string, packages: string, step: (what: string) => void): Promise<Driver> {
   const server = await serve(www, packages);
   let browser: Browser | undefined;
   try {
@@ -61,6 +56,7 @@ export async function openBrowser(www: string, packages: string): Promise<Driver
     await page.waitForFunction(() => "drive" in globalThis);
     return {
       version: browser.version(),
+      step,
       page,
       ours: (key, name, ...args) =>
         page.evaluate(([key, name, args]) => globalThis.drive.call(key, name, args), [key, name, args] as const) as Promise<never>,

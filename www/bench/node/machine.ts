@@ -17,11 +17,19 @@ export interface Machine {
 }
 
 export function machine(browser: string, command: string): Machine {
-  const git = (...args: string[]) => execFileSync("git", args, { encoding: "utf8" }).trim();
-  const changed = git("status", "--porcelain", "--untracked-files=no") === "" ? "" : " with changes";
+  const git = (...args: string[]) => execFileSync("git", args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
+  const commit = () => {
+    try {
+      const changed = git("status", "--porcelain", "--untracked-files=no") === "" ? "" : " with changes";
+      return git("rev-parse", "--short", "HEAD") + changed;
+    } catch {
+      // The sources may have come without their history.
+      return "unknown";
+    }
+  };
   return {
     date: new Date().toISOString().slice(0, 16).replace("T", " "),
-    commit: git("rev-parse", "--short", "HEAD") + changed,
+    commit: commit(),
     cpu: cpus()[0]?.model.trim() ?? "unknown",
     cores: cpus().length,
     memory_gb: Math.round(totalmem() / 1e9),

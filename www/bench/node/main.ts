@@ -1,25 +1,29 @@
 /** The benchmark: see run.mjs. */
 
-import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { openBrowser } from "./browser";
-import { endToEnd } from "./end-to-end";
-import { heading, machine } from "./machine";
-import { micro } from "./micro";
-import { fetchPackages } from "./packages";
-import { Measurements } from "./measurements";
-import { goals, goalTable, table } from "./report";
+import { compete, endOurs, ourContenders } from "../end-to-end";
+import { Measurements } from "../measurements";
+import { micro } from "../micro";
 import type { ShapeName } from "../shapes";
+import { openBrowser } from "./browser";
+import { ortProducts, peers } from "./contenders";
+import { heading, machine } from "./machine";
+import { adapter, embedded, longContext, shareOfProducts } from "./models";
+import { section, writeSection } from "./markdown";
+import { fetchPackages } from "./packages";
+import { goals, goalTable, table } from "./report";
+import { threads } from "./threads";
 
 const { values: options } = parseArgs({
   options: {
     quick: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
-    /** One part alone: "micro", or a shape. */
+    /** Parts: "micro", "threads", "embedded", "context", "42m", "417m", "tinyllama". */
     only: { type: "string", multiple: true, default: [] },
     tinyllama: { type: "boolean", default: false },
-    write: { type: "string" },
+    /** Puts the run into BENCHMARKS.md. */
+    write: { type: "boolean", default: false },
   },
 });
 const { quick, only } = options;
@@ -29,7 +33,8 @@ const begun = performance.now();
 const log = (text: string) => console.error(`[${((performance.now() - begun) / 1000).toFixed(0).padStart(4)} s] ${text}`);
 
 fetchPackages(packages);
-const driver = await openBrowser(www, packages);
+const builds = { one: "relaxed", many: "relaxed-threads", threads: 2 } as const;
+const driver = await openBrowser(www, packages, () => undefined);
 const command = ["./build.sh bench", ...process.argv.slice(2)].join(" ");
 const made = machine(driver.version, command);
 const record = new Measurements();
@@ -38,7 +43,20 @@ const wanted = (part: string) => only.length === 0 || only.includes(part);
 try {
   if (wanted("micro")) {
     log("products by themselves");
-    await micro(driver, record, quick ? 7 : 15);
+    await micro(driver, record, builds.one, quick ? 7 : 15, await ortProducts(driver, record));
+    await driver.peer("unload", "ort");
+  }
+  if (wanted("threads")) {
+    log("one thread and two");
+    await threads(driver, record, quick ? 5 : 9);
+  }
+  if (wanted("embedded")) {
+    log("the embedded model");
+    await embedded(driver, record, quick ? 5 : 9);
+  }
+  if (wanted("context")) {
+    log("a long context");
+    await longContext(driver, record, quick ? 5 : 9);
   }
   const plans = [
     { shape: "42m", rounds: quick ? 5 : 9, tokens: 32, brief: false, third: true },
@@ -48,8 +66,14 @@ try {
   for (const plan of plans) {
     if (!wanted(plan.shape)) continue;
     log(`${plan.shape}: prefill and decode`);
-    await endToEnd(driver, record, plan);
+    const ours = await ourContenders(driver, record, plan.shape, builds);
+    await compete(driver, record, [...ours, ...(await peers(driver, plan))], plan);
+    await endOurs(driver);
+    await driver.peer("unload", plan.shape);
     shapes.push(plan.shape);
+    if (plan.shape === "tinyllama") continue;
+    await adapter(driver, record, plan.shape, quick ? 3 : 7);
+    await shareOfProducts(driver, record, plan.shape, quick ? 1 : 3);
   }
   log("done");
 } finally {
@@ -63,5 +87,5 @@ const json = {
   seconds: Math.round((performance.now() - begun) / 1000),
   measurements: record.all(),
 };
-if (options.write !== undefined) writeFileSync(options.write, `${JSON.stringify(json, null, 2)}\n`);
+if (options.write) writeSection(fileURLToPath(new URL("../../BENCHMARKS.md", import.meta.url)), section(made, record, found));
 if (options.json) console.log(JSON.stringify(json));

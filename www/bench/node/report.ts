@@ -1,59 +1,82 @@
 /** The numbers in a table, and the ratios that the goals are about. */
 
+import { columns, digits } from "../text";
+import { modelName, oursName } from "../end-to-end";
+import type { Measurements } from "../measurements";
+import { COLD_CASE, productName, SQUARE_CASE } from "../micro";
 import type { ShapeName } from "../shapes";
-import type { Measurements } from "./measurements";
+import { ORT_LEVELS, ortName, secondName, THIRD } from "./contenders";
+import { BUSY, worst } from "./threads";
 
 export interface Goal {
   key: string;
   value: number | null;
-  /** At least; null where the value is only reported. */
-  goal: number | null;
+  /** At least, or at most; null where the value is only reported. */
+  goal: number | { most: number } | null;
 }
-
-const COLD = "NF4 5632 x 2048, cold, 1 token";
 
 /** Ratios of what was measured in this run. Where several shapes were, the smallest counts. */
 export function goals(record: Measurements, shapes: readonly ShapeName[]): Goal[] {
   const found: Goal[] = [];
-  const ratio = (key: string, goal: number | null, kind: string, ours: string, theirs: string) => {
-    const each = shapes.map((shape) => record.ratio(`${shape} ${kind}, ${ours}`, `${shape} ${kind}, ${theirs}`));
+  const ratio = (key: string, goal: Goal["goal"], kind: "decode" | "prefill", ours: string, theirs: string) => {
+    const each = shapes.map((shape) => record.ratio(modelName(shape, kind, ours), modelName(shape, kind, theirs)));
     const known = each.filter((value) => value !== null);
     found.push({ key, value: known.length === 0 ? null : Math.min(...known), goal });
     shapes.forEach((shape, i) => found.push({ key: `${key}_${shape}`, value: each[i] ?? null, goal: null }));
   };
-  const q4 = "wllama 2.3.7 Q4_0, 1 thread";
-  ratio("decode_near_exact_vs_wllama_q4_0", 4, "decode", "near-exact, 1 thread", q4);
-  ratio("decode_fast_vs_wllama_q4_0", 7, "decode", "fast, 1 thread", q4);
-  ratio("prefill_near_exact_vs_wllama_q4_0", 7, "prefill", "near-exact, 1 thread", q4);
-  ratio("prefill_fast_vs_wllama_q4_0", 10, "prefill", "fast, 1 thread", q4);
-  ratio("decode_exact_vs_wllama_iq4_nl", 3, "decode", "exact, 1 thread", "wllama 2.3.7 IQ4_NL, 1 thread");
-  ratio("prefill_exact_vs_wllama_iq4_nl", null, "prefill", "exact, 1 thread", "wllama 2.3.7 IQ4_NL, 1 thread");
-  ratio("decode_near_exact_vs_wllama_3", 7, "decode", "near-exact, 1 thread", "wllama 3.8.1 Q4_0, 1 thread");
-  ratio("prefill_near_exact_vs_wllama_3", 7, "prefill", "near-exact, 1 thread", "wllama 3.8.1 Q4_0, 1 thread");
-  ratio("decode_near_exact_2_threads_vs_wllama_q4_0_2_threads", null, "decode", "near-exact, 2 threads", "wllama 2.3.7 Q4_0, 2 threads");
-  const two = record.ratio("417m decode, near-exact, 2 threads", "417m decode, near-exact, 1 thread");
+  const [exact, nearExact, fast] = [oursName("exact", 1), oursName("near-exact", 1), oursName("fast", 1)];
+  const [q4, nl] = [secondName("Q4_0", 1), secondName("IQ4_NL", 1)];
+  ratio("decode_near_exact_vs_wllama_q4_0", 4, "decode", nearExact, q4);
+  ratio("decode_fast_vs_wllama_q4_0", 7, "decode", fast, q4);
+  ratio("prefill_near_exact_vs_wllama_q4_0", 7, "prefill", nearExact, q4);
+  ratio("prefill_fast_vs_wllama_q4_0", 10, "prefill", fast, q4);
+  ratio("decode_exact_vs_wllama_iq4_nl", 3, "decode", exact, nl);
+  ratio("prefill_exact_vs_wllama_iq4_nl", null, "prefill", exact, nl);
+  ratio("decode_near_exact_vs_wllama_3", 7, "decode", nearExact, THIRD);
+  ratio("prefill_near_exact_vs_wllama_3", 7, "prefill", nearExact, THIRD);
+  ratio("decode_near_exact_vs_wllama_q4_0_2_threads", null, "decode", oursName("near-exact", 2), secondName("Q4_0", 2));
+  const two = record.ratio(modelName("417m", "decode", oursName("near-exact", 2)), modelName("417m", "decode", nearExact));
   found.push({ key: "threads2_vs_1", value: two, goal: 1.7 });
   for (const [key, arithmetic, goal] of [["near_exact", "near-exact", 0.35], ["fast", "fast", 0.6]] as const) {
-    const share = record.median(`${COLD}, ${arithmetic}: share of memory's speed`);
+    const share = record.median(`${productName(COLD_CASE, 1, arithmetic)}: share of memory's speed`);
     found.push({ key: `${key}_share_of_bandwidth`, value: share === null ? null : share / 100, goal });
   }
   for (const tokens of [1, 128]) {
-    const best = [0, 4].map((level) => record.median(`onnxruntime-web MatMulNBits 2048 x 2048, ${tokens} tokens, accuracy ${level}`) ?? 0);
-    const own = record.median(`NF4 2048 x 2048, ${tokens === 1 ? "1 token" : `${tokens} tokens`}, near-exact: operations`);
+    const best = ORT_LEVELS.map((level) => record.median(ortName(tokens, level)) ?? 0);
+    const own = record.median(`${productName(SQUARE_CASE, tokens, "near-exact")}: operations`);
     const theirs = Math.max(...best);
     found.push({ key: `near_exact_vs_onnxruntime_${tokens}`, value: own === null || theirs === 0 ? null : own / theirs, goal: 7 });
+  }
+  const quarter = record.ratio("135m decode at 64, near-exact, 1 thread", "135m decode at 4096, near-exact, 1 thread");
+  found.push({ key: "decode_4096_vs_64_135m", value: quarter, goal: { most: 1.5 } });
+  found.push({ key: "threads2_worst_vs_1", value: worst(record, ""), goal: { most: 1.03 } });
+  found.push({ key: "threads2_worst_vs_1_busy", value: worst(record, `, ${BUSY}`), goal: { most: 1.03 } });
+  const measured = (key: string, goal: Goal["goal"], name: string, scale = 1) => {
+    const value = record.median(name);
+    found.push({ key, value: value === null ? null : value * scale, goal });
+  };
+  for (const kind of ["decode", "prefill"]) {
+    measured(`lora_${kind}_share`, { most: 0.1 }, `417m ${kind}, near-exact, LoRA of rank 8 adds`, 0.01);
+  }
+  measured("products_share_of_decode", 0.85, "417m products' share of decode, near-exact", 0.01);
+  measured("quantize_gb_s", 3.5, "quantize to NF4, of f32");
+  measured("dequantize_gb_s", 15, "dequantize NF4, of f32");
+  measured("embedded_first_token_ms", { most: 50 }, "embedded model, first token after its weights");
+  measured("embedded_decode_near_exact", 500, "embedded model decode, near-exact, 1 thread");
+  for (const [key, arithmetic, most] of [["near_exact", "near-exact", 2e-4], ["fast", "fast", 0.01]] as const) {
+    const change = record.ratio(`embedded model perplexity, ${arithmetic}`, "embedded model perplexity, exact");
+    found.push({ key: `perplexity_${key}_change`, value: change === null ? null : Math.abs(change - 1), goal: { most } });
   }
   return found;
 }
 
-/** Three digits that count. */
-export function digits(value: number): string {
-  return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toPrecision(3);
+export function holds({ value, goal }: Goal): boolean {
+  if (value === null || goal === null) return false;
+  return typeof goal === "number" ? value >= goal : value <= goal.most;
 }
 
-function columns(rows: readonly (readonly string[])[]): string[] {
-  const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
-  return rows.map((row) => row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))).join("  "));
+export function goalText({ goal }: Goal): string {
+  return goal === null ? "" : typeof goal === "number" ? `>= ${goal}` : `<= ${goal.most}`;
 }
 
 export function table(record: Measurements): string[] {
@@ -64,6 +87,10 @@ export function table(record: Measurements): string[] {
 export function goalTable(found: readonly Goal[]): string[] {
   const rows = found
     .filter(({ value }) => value !== null)
-    .map(({ key, value, goal }) => [key, digits(value ?? 0), goal === null ? "" : String(goal), goal === null ? "" : (value ?? 0) >= goal ? "holds" : "falls short"]);
-  return columns([["ratio", "measured", "goal", ""], ...rows]);
+    .map((each) => {
+      const { key, value, goal } = each;
+      if (goal === null) return [key, digits(value ?? 0), "", ""];
+      return [key, digits(value ?? 0), goalText(each), holds(each) ? "holds" : "falls short"];
+    });
+  return columns([["", "measured", "goal", ""], ...rows]);
 }

@@ -1,6 +1,6 @@
 /** Measurements by name, as they come in. */
 
-import { ratios, summarize, type Summary } from "../stats";
+import { ratios, summarize, type Summary } from "./stats";
 
 export interface Measurement extends Summary {
   name: string;
