@@ -50,7 +50,7 @@ proptest! {
         let bytes = writer.finish().unwrap().into_inner();
         let checkpoint = Checkpoint::from_bytes(vec![("f".into(), bytes)], None).unwrap();
         assert_equal(&checkpoint, &tensors);
-        prop_assert_eq!(checkpoint.headers()[0].metadata(), &metadata);
+        prop_assert_eq!(checkpoint.headers()[0].metadata(), &metadata.into_iter().collect());
         for info in checkpoint.infos() {
             prop_assert_eq!(info.range.start % info.dtype.size().unwrap() as u64, 0);
         }

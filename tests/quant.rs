@@ -469,14 +469,17 @@ fn mutated_quant_states_do_not_panic() {
 
 #[test]
 fn config_reads_both_formats_and_names_what_it_refuses() {
-    let read = |value: serde_json::Value| BitsAndBytesConfig::from_json("config.json", &value);
+    let read = |value: serde_json::Value| {
+        let value = nibblama::checkpoint::json::parse("config.json", value.to_string().as_bytes())?;
+        BitsAndBytesConfig::from_json("config.json", &value)
+    };
     let nf4 = read(json!({"load_in_4bit": true, "bnb_4bit_quant_type": "nf4"})).unwrap();
     assert_eq!(nf4, BitsAndBytesConfig::nf4());
     assert_eq!(read(json!({"load_in_4bit": true})).unwrap(), BitsAndBytesConfig::default());
     let int8 = read(json!({"load_in_8bit": true, "llm_int8_threshold": 4.5})).unwrap();
     assert_eq!(int8.format, QuantFormat::Int8 { threshold: 4.5 });
     for config in [nf4, int8] {
-        assert_eq!(read(config.to_json()).unwrap(), config);
+        assert_eq!(BitsAndBytesConfig::from_json("config.json", &config.to_json()).unwrap(), config);
     }
     for (value, code, key) in [
         (json!({"quant_method": "gptq"}), ErrorCode::UnsupportedQuantization, "quant_method"),

@@ -9,16 +9,13 @@
 //! the file. The reference implementation keeps the last of two equal names and ignores unknown keys in an
 //! entry; both are refused here.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::fmt;
 use std::ops::Range;
 
 use half::{bf16, f16};
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 
 use super::dtype::Dtype;
-use super::json::UniqueEntries;
+use super::json::Reader;
+use super::names::NameMap;
 use crate::error::{Error, ErrorCode, Result};
 
 /// Longest JSON header, in bytes; the limit of the reference implementation.
@@ -133,7 +130,7 @@ pub struct Header {
     tensors: Vec<TensorInfo>,
     /// Positions in `tensors`, sorted by name.
     by_name: Vec<u32>,
-    metadata: BTreeMap<String, String>,
+    metadata: NameMap<String>,
 }
 
 impl Header {
@@ -177,18 +174,21 @@ impl Header {
             return Err(Error::new(ErrorCode::InvalidHeader, "header does not start with `{`").in_file(file));
         }
 
-        let current = RefCell::new(None);
-        let mut deserializer = serde_json::Deserializer::from_slice(json);
-        let parsed = HeaderSeed { current: &current }
-            .deserialize(&mut deserializer)
-            .and_then(|parsed| deserializer.end().map(|()| parsed));
-        let (entries, metadata) = parsed.map_err(|e| {
-            let error = Error::new(ErrorCode::InvalidHeader, format!("invalid safetensors header: {e}"));
-            match current.take() {
-                Some(name) => error.in_file(file).tensor(name),
-                None => error.in_file(file),
+        let reason = "invalid safetensors header";
+        let mut reader = Reader::new(file, json, json.len())?.reporting(ErrorCode::InvalidHeader, reason);
+        let (mut entries, mut metadata) = (Vec::new(), None);
+        reader.object(&mut |reader, name| {
+            if name != METADATA_KEY {
+                let entry = Entry::read(reader).map_err(|e| e.tensor(&name))?;
+                entries.push((name, entry));
+            } else if metadata.is_some() {
+                return Err(reader.error("duplicate key").tensor(name));
+            } else {
+                metadata = Some(reader.strings().map_err(|e| e.tensor(name))?);
             }
+            Ok(())
         })?;
+        reader.end()?;
 
         let mut tensors = Vec::with_capacity(entries.len());
         for (name, entry) in entries {
@@ -196,6 +196,7 @@ impl Header {
         }
         let by_name = sorted_by_name(file, &mut tensors)?;
         check_tiling(file, &tensors, needed, file_len)?;
+        let metadata = metadata.unwrap_or_default().into_iter().collect();
         Ok(Header { file: file.to_owned(), tensors, by_name, metadata })
     }
 
@@ -216,7 +217,7 @@ impl Header {
     }
 
     /// The strings of `__metadata__`; transformers writes `format` = `pt` there.
-    pub fn metadata(&self) -> &BTreeMap<String, String> {
+    pub fn metadata(&self) -> &NameMap<String> {
         &self.metadata
     }
 }
@@ -286,8 +287,6 @@ fn check_tiling(file: &str, tensors: &[TensorInfo], data_start: u64, file_len: u
 }
 
 /// One entry as written.
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Entry {
     dtype: String,
     shape: Vec<u64>,
@@ -295,6 +294,26 @@ struct Entry {
 }
 
 impl Entry {
+    fn read(reader: &mut Reader<'_>) -> Result<Entry> {
+        let (mut dtype, mut shape, mut data_offsets) = (None, None, None);
+        reader.object(&mut |reader, key| {
+            let repeated = match key.as_str() {
+                "dtype" => dtype.replace(reader.string()?).is_some(),
+                "shape" => shape.replace(reader.naturals()?).is_some(),
+                "data_offsets" => match reader.naturals()?[..] {
+                    [begin, end] => data_offsets.replace((begin, end)).is_some(),
+                    _ => return Err(reader.error("expected two data_offsets")),
+                },
+                _ => return Err(reader.error(&format!("unknown key `{key}`"))),
+            };
+            if repeated { Err(reader.error(&format!("duplicate key `{key}`"))) } else { Ok(()) }
+        })?;
+        match (dtype, shape, data_offsets) {
+            (Some(dtype), Some(shape), Some(data_offsets)) => Ok(Entry { dtype, shape, data_offsets }),
+            _ => Err(reader.error("an entry without all of dtype, shape and data_offsets")),
+        }
+    }
+
     /// Checks all that one entry says about itself; `data_start` is where the data area begins.
     fn check(self, file: &str, name: String, data_start: u64, file_len: u64) -> Result<TensorInfo> {
         let Entry { dtype, shape, data_offsets: (begin, end) } = self;
@@ -332,49 +351,6 @@ impl Entry {
             }
         }
         Ok(TensorInfo { name, dtype, shape: dims, range: start..stop })
-    }
-}
-
-/// Deserializes the outermost object; `current` is the name whose value was being read when it failed.
-struct HeaderSeed<'a> {
-    current: &'a RefCell<Option<String>>,
-}
-
-type Parsed = (Vec<(String, Entry)>, BTreeMap<String, String>);
-
-impl<'de> DeserializeSeed<'de> for HeaderSeed<'_> {
-    type Value = Parsed;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Parsed, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for HeaderSeed<'_> {
-    type Value = Parsed;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object of tensors")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Parsed, A::Error> {
-        let mut entries = Vec::new();
-        let mut metadata = None;
-        while let Some(name) = map.next_key::<String>()? {
-            let is_metadata = name == METADATA_KEY;
-            self.current.replace(Some(name));
-            if is_metadata {
-                let UniqueEntries::<String>(strings) = map.next_value()?;
-                if metadata.replace(strings.into_iter().collect()).is_some() {
-                    return Err(serde::de::Error::custom("duplicate key"));
-                }
-                self.current.take();
-            } else {
-                let entry = map.next_value()?;
-                entries.push((self.current.take().unwrap_or_default(), entry));
-            }
-        }
-        Ok((entries, metadata.unwrap_or_default()))
     }
 }
 

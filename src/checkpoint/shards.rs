@@ -1,10 +1,10 @@
 //! Several files, one lookup: `model.safetensors.index.json` and the checkpoint over one or more files.
 
-use std::collections::BTreeMap;
 #[cfg(not(target_arch = "wasm32"))]
 use std::path::{Path, PathBuf};
 
-use super::json::{self, UniqueEntries};
+use super::json::Reader;
+use super::names::NameMap;
 use super::safetensors::{Header, TensorInfo, TensorView};
 use crate::error::{Error, ErrorCode, Result};
 
@@ -26,14 +26,9 @@ pub const ADAPTER_FILE: &str = "adapter_model.safetensors";
 pub struct ShardIndex {
     file: String,
     /// Tensor name to position in `shards`.
-    weight_map: BTreeMap<String, usize>,
+    weight_map: NameMap<usize>,
     /// Sorted, unique.
     shards: Vec<String>,
-}
-
-#[derive(serde::Deserialize)]
-struct RawIndex {
-    weight_map: UniqueEntries<String>,
 }
 
 impl ShardIndex {
@@ -43,9 +38,21 @@ impl ShardIndex {
     /// [`ErrorCode::InvalidJson`]; [`ErrorCode::InvalidIndex`] when `weight_map` is empty or a shard is not
     /// a plain file name (a path could point outside the checkpoint's folder).
     pub fn parse(file: &str, json: &[u8]) -> Result<ShardIndex> {
-        json::check_len(file, json, MAX_INDEX_LEN)?;
-        let raw: RawIndex = serde_json::from_slice(json).map_err(|e| json::invalid(file, &e))?;
-        let entries = raw.weight_map.0;
+        let mut reader = Reader::new(file, json, MAX_INDEX_LEN)?;
+        let (mut entries, mut others) = (None, Vec::new());
+        reader.object(&mut |reader, key| {
+            if key != "weight_map" {
+                others.push(key);
+                return reader.skip();
+            }
+            match entries.replace(reader.strings()?) {
+                Some(_) => Err(reader.error("duplicate key `weight_map`")),
+                None => Ok(()),
+            }
+        })?;
+        reader.end()?;
+        reader.check_unique(others.iter().map(String::as_str).collect())?;
+        let entries = entries.ok_or_else(|| reader.error("no weight_map"))?;
         if entries.is_empty() {
             return Err(Error::new(ErrorCode::InvalidIndex, "weight_map is empty").in_file(file));
         }
@@ -81,7 +88,7 @@ impl ShardIndex {
 
     /// Tensor names and their shards, by name.
     pub fn entries(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.weight_map.iter().map(|(name, &i)| (name.as_str(), self.shards[i].as_str()))
+        self.weight_map.iter().map(|(name, &i)| (name, self.shards[i].as_str()))
     }
 
     /// Checks index and shards against each other, both ways.

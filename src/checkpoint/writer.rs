@@ -8,9 +8,8 @@
 use std::collections::BTreeMap;
 use std::io::{Seek, SeekFrom, Write};
 
-use serde_json::{Map, Value, json};
-
 use super::dtype::Dtype;
+use super::json::{Value, quoted};
 use super::safetensors::{MAX_HEADER_LEN, METADATA_KEY, TensorInfo, checked_elements};
 use crate::error::{Error, ErrorCode, Result};
 
@@ -172,7 +171,9 @@ fn io_error(file: &str, error: &std::io::Error) -> Error {
 fn header_json(tensors: &[TensorInfo], metadata: &BTreeMap<String, String>) -> Vec<u8> {
     let mut text = String::from("{");
     if !metadata.is_empty() {
-        text += &format!("\"{METADATA_KEY}\":{}", json!(metadata));
+        let entries: Vec<_> =
+            metadata.iter().map(|(key, value)| format!("{}:{}", quoted(key), quoted(value))).collect();
+        text += &format!("\"{METADATA_KEY}\":{{{}}}", entries.join(","));
     }
     for tensor in tensors {
         if text.len() > 1 {
@@ -180,9 +181,9 @@ fn header_json(tensors: &[TensorInfo], metadata: &BTreeMap<String, String>) -> V
         }
         text += &format!(
             "{}:{{\"dtype\":\"{}\",\"shape\":{},\"data_offsets\":[{},{}]}}",
-            Value::from(tensor.name.as_str()),
+            quoted(&tensor.name),
             tensor.dtype,
-            json!(tensor.shape),
+            Value::from(tensor.shape.as_slice()),
             tensor.range.start,
             tensor.range.end
         );
@@ -223,15 +224,18 @@ pub fn split_into_shards(specs: Vec<TensorSpec>, max_shard_size: u64) -> Result<
 /// The index of `shards`, each a file name and its tensors, as transformers writes it.
 pub fn index_json(shards: &[(String, Vec<TensorSpec>)]) -> Result<String> {
     let mut total_size = 0u64;
-    let mut weight_map = Map::new();
+    let mut entries = Vec::new();
     for (file, specs) in shards {
         for spec in specs {
             total_size = total_size.saturating_add(spec.byte_len()?);
-            weight_map.insert(spec.name.clone(), Value::from(file.as_str()));
+            entries.push(format!("    {}: {}", quoted(&spec.name), quoted(file)));
         }
     }
-    let index = json!({"metadata": {"total_size": total_size}, "weight_map": weight_map});
-    Ok(format!("{index:#}\n"))
+    entries.sort_unstable();
+    let weight_map = entries.join(",\n");
+    Ok(format!(
+        "{{\n  \"metadata\": {{\n    \"total_size\": {total_size}\n  }},\n  \"weight_map\": {{\n{weight_map}\n  }}\n}}\n"
+    ))
 }
 
 #[cfg(test)]

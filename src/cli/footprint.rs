@@ -4,11 +4,11 @@ use nibblama::model::Config;
 use nibblama::model::footprint::{TrueBytes, footprint};
 use nibblama::quant::{BitsAndBytesConfig, ComputeDtype};
 use nibblama::{Error, ErrorCode, Result};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use crate::args::Footprint;
 use crate::load;
-use crate::output::{Outcome, grouped, human_bytes, print, print_json, table};
+use crate::output::{Outcome, grouped, human_bytes, json_of, print, print_json, table};
 
 /// Greatest `--context`; keeps byte counts far below 2^64.
 const MAX_CONTEXT: usize = 1 << 30;
@@ -31,7 +31,7 @@ pub fn run(args: &Footprint, json: bool) -> Outcome {
             "parameters": bytes.parameters,
             "get_memory_footprint": bytes.get_memory_footprint,
             "true_bytes": bytes.true_bytes.total,
-            "breakdown": bytes.true_bytes,
+            "breakdown": json_of(&bytes.true_bytes.to_json()),
             "context": context,
             "kv_cache_bytes": bytes.kv_cache,
             "modules": bytes.modules.iter().map(|module| json!({
@@ -74,26 +74,21 @@ pub fn check_context(context: Option<usize>) -> Result<usize> {
 
 /// Bytes by kind, those that are zero left out, then the two totals and the kv cache.
 pub fn memory_table(bytes: &TrueBytes, printed: u64, kv_cache: Option<(usize, u64)>) -> String {
-    let kinds = match serde_json::to_value(bytes) {
-        Ok(Value::Object(kinds)) => kinds,
-        _ => Map::new(),
-    };
     let row = |name: &str, bytes: u64| vec![format!("  {name}"), grouped(bytes), human_bytes(bytes)];
     let mut rows: Vec<Vec<String>> = [
-        ("packed_codes", "packed 4-bit codes"),
-        ("absmax", "absmax"),
-        ("nested_absmax", "nested absmax"),
-        ("quant_map", "quant maps"),
-        ("nested_quant_map", "nested quant maps"),
-        ("offset", "offsets"),
-        ("int8_codes", "int8 codes"),
-        ("scb", "SCB"),
-        ("other_weights", "unquantized weights"),
+        (bytes.packed_codes, "packed 4-bit codes"),
+        (bytes.absmax, "absmax"),
+        (bytes.nested_absmax, "nested absmax"),
+        (bytes.quant_map, "quant maps"),
+        (bytes.nested_quant_map, "nested quant maps"),
+        (bytes.offset, "offsets"),
+        (bytes.int8_codes, "int8 codes"),
+        (bytes.scb, "SCB"),
+        (bytes.other_weights, "unquantized weights"),
     ]
     .iter()
-    .filter_map(|(key, name)| {
-        kinds.get(*key).and_then(Value::as_u64).filter(|&bytes| bytes > 0).map(|bytes| row(name, bytes))
-    })
+    .filter(|(bytes, _)| *bytes > 0)
+    .map(|(bytes, name)| row(name, *bytes))
     .collect();
     rows.push(row("really held", bytes.total));
     rows.push(row("get_memory_footprint()", printed));

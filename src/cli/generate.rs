@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::args::{Generate, Sampling};
 use crate::load::{self, invalid};
-use crate::output::{Outcome, human_bytes, print, print_json};
+use crate::output::{Outcome, human_bytes, json_of, print, print_json};
 use crate::text::{Stream, Text};
 
 /// Tokens to generate where neither flag nor generation_config.json says.
@@ -106,7 +106,7 @@ pub fn run(args: &Generate, json: bool) -> Outcome {
             "prefill_tokens_per_second": prefill_rate,
             "decode_tokens_per_second": decode_rate,
             "bytes_held": held,
-            "memory": { "model": memory, "kv_cache": cache.bytes() },
+            "memory": { "model": json_of(&memory.to_json()), "kv_cache": cache.bytes() },
             "sampling": {
                 "do_sample": sampling.do_sample,
                 "temperature": shortest(sampling.temperature),

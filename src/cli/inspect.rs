@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::args::Inspect;
 use crate::footprint::{check_context, memory_table, quant_type};
 use crate::load;
-use crate::output::{Outcome, grouped, print, print_json, table};
+use crate::output::{Outcome, grouped, json_of, print, print_json, table};
 
 pub fn run(args: &Inspect, json: bool) -> Outcome {
     let config = load::read_config(&args.dir)?;
@@ -73,11 +73,11 @@ pub fn run(args: &Inspect, json: bool) -> Outcome {
         return print_json(&json!({
             "tree": tree,
             "quant_type": quantization.map_or("none", quant_type),
-            "quantization_config": quantization.map(|q| q.to_json()),
+            "quantization_config": quantization.map(|q| json_of(&q.to_json())),
             "parameters": sizes.parameters,
             "get_memory_footprint": printed,
             "true_bytes": total.total,
-            "breakdown": total,
+            "breakdown": json_of(&total.to_json()),
             "context": context,
             "kv_cache_bytes": sizes.kv_cache,
             "tensor_bytes": stored,

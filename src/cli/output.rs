@@ -34,6 +34,12 @@ pub fn print(text: &str) -> Outcome {
     })
 }
 
+/// What the library says, as part of a command's JSON.
+pub fn json_of(value: &nibblama::checkpoint::json::Value) -> Value {
+    // One writes what the other reads.
+    value.to_string().parse().unwrap_or(Value::Null)
+}
+
 /// Prints the one JSON object of a command.
 pub fn print_json(value: &Value) -> Outcome {
     print(&format!("{value:#}\n"))

@@ -18,11 +18,11 @@ use nibblama::quant::{
     Absmax, BitsAndBytesConfig, Int8Params, NestedAbsmax, Params4bit, QuantFormat, QuantState, QuantType,
 };
 use nibblama::{Error, ErrorCode, Result};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::args::{FloatArg, QuantTypeArg, Quantize};
 use crate::load::{self, invalid, io_error};
-use crate::output::{Outcome, human_bytes, print, print_json, progress};
+use crate::output::{Outcome, human_bytes, json_of, print, print_json, progress};
 
 /// Files of the source that belong to the model whatever its weights are.
 const COPIED: &[&str] = &[
@@ -79,7 +79,7 @@ pub fn run(args: &Quantize, json: bool) -> Outcome {
             "out": out,
             "source_bytes": source_bytes,
             "bytes": bytes,
-            "quantization_config": quantization.to_json(),
+            "quantization_config": json_of(&quantization.to_json()),
         }))
     } else {
         print(&format!(
@@ -243,16 +243,16 @@ fn axes(view: &TensorView<'_>) -> Result<(usize, usize)> {
     }
 }
 
-fn write_json(file: &Path, value: &Value) -> Result<()> {
-    write_file(file, format!("{value:#}\n").as_bytes())
-}
-
 /// The source's config.json with `quantization_config`; keys this program does not know are kept.
 fn write_config(from: &Path, to: &Path, quantization: &BitsAndBytesConfig) -> Result<()> {
     let file = from.join("config.json");
-    let mut config = json::parse_object(&file.display().to_string(), &load::read(&file)?)?;
-    config.insert("quantization_config".into(), quantization.to_json());
-    write_json(&to.join("config.json"), &Value::Object(config))
+    let name = file.display().to_string();
+    let mut config = json_of(&json::parse(&name, &load::read(&file)?)?);
+    let object = config.as_object_mut().ok_or_else(|| {
+        Error::new(ErrorCode::InvalidJson, "not a JSON object").in_file(name).expected("an object")
+    })?;
+    object.insert("quantization_config".into(), json_of(&quantization.to_json()));
+    write_file(&to.join("config.json"), format!("{config:#}\n").as_bytes())
 }
 
 /// Copies the content, not the permissions: a read-only source need not make a read-only copy.

@@ -1,9 +1,8 @@
 //! `config.json` of a Llama, in the key style of transformers 4 or 5.
 
-use serde_json::Value;
-
-use super::fields::Fields;
+use super::Fields;
 use crate::checkpoint::Dtype;
+use crate::checkpoint::json::Value;
 use crate::error::{ErrorCode, Result};
 use crate::quant::BitsAndBytesConfig;
 

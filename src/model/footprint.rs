@@ -1,13 +1,12 @@
 //! Sizes from a configuration alone.
 
-use serde::Serialize;
-
 use super::config::Config;
 use crate::checkpoint::Dtype;
+use crate::checkpoint::json::{Value, object};
 use crate::quant::{BitsAndBytesConfig, QuantFormat};
 
 /// What a model takes, in bytes unless said otherwise.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Footprint {
     /// Number of parameters; tied embeddings count once.
     pub parameters: u64,
@@ -23,7 +22,7 @@ pub struct Footprint {
 }
 
 /// Bytes held, by kind; names as in [`super::MemoryLedger`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TrueBytes {
     /// 4-bit codes.
     pub packed_codes: u64,
@@ -48,7 +47,7 @@ pub struct TrueBytes {
 }
 
 /// One module that owns weights.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModuleFootprint {
     /// Path as transformers names it.
     pub path: String,
@@ -60,7 +59,44 @@ pub struct ModuleFootprint {
     pub true_bytes: TrueBytes,
 }
 
+impl Footprint {
+    /// The fields under their names.
+    pub fn to_json(&self) -> Value {
+        let module = |module: &ModuleFootprint| {
+            object! {
+                "path": module.path.as_str(),
+                "parameters": module.parameters,
+                "kind": module.kind,
+                "true_bytes": module.true_bytes.to_json(),
+            }
+        };
+        object! {
+            "parameters": self.parameters,
+            "get_memory_footprint": self.get_memory_footprint,
+            "true_bytes": self.true_bytes.to_json(),
+            "kv_cache": self.kv_cache,
+            "modules": Value::Array(self.modules.iter().map(module).collect()),
+        }
+    }
+}
+
 impl TrueBytes {
+    /// The fields under their names.
+    pub fn to_json(&self) -> Value {
+        object! {
+            "packed_codes": self.packed_codes,
+            "absmax": self.absmax,
+            "nested_absmax": self.nested_absmax,
+            "quant_map": self.quant_map,
+            "nested_quant_map": self.nested_quant_map,
+            "offset": self.offset,
+            "int8_codes": self.int8_codes,
+            "scb": self.scb,
+            "other_weights": self.other_weights,
+            "total": self.total,
+        }
+    }
+
     fn add(&mut self, other: &TrueBytes) {
         self.packed_codes += other.packed_codes;
         self.absmax += other.absmax;

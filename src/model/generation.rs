@@ -1,6 +1,6 @@
 //! `generation_config.json`: a model's own defaults for generation.
 
-use super::fields::Fields;
+use super::Fields;
 use crate::checkpoint::json;
 use crate::error::{ErrorCode, Result};
 
@@ -52,7 +52,7 @@ impl GenerationConfig {
         let number = |key: &str, or: f32| fields.number(key).map(|number| number.map_or(or, |x| x as f32));
         let default = GenerationConfig::default();
         // 0 turns top-k off, so it is no error.
-        let off = fields.get("top_k").and_then(serde_json::Value::as_u64) == Some(0);
+        let off = fields.get("top_k").and_then(crate::checkpoint::json::Value::as_u64) == Some(0);
         let top_k = if off { Some(0) } else { fields.size("top_k", 1 << 30)? };
         Ok(GenerationConfig {
             do_sample: fields.flag("do_sample")?.unwrap_or(default.do_sample),

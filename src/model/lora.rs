@@ -1,15 +1,11 @@
 //! PEFT LoRA adapters: which layers they target, and their weights.
 
-use std::collections::BTreeMap;
-use std::fmt;
-
 use regex_lite::{Regex, RegexBuilder};
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::Value;
 
+use super::Fields;
 use super::config::{Config, LinearModule};
-use super::fields::Fields;
-use crate::checkpoint::{Checkpoint, TensorView};
+use crate::checkpoint::json::Value;
+use crate::checkpoint::{Checkpoint, NameMap, TensorView};
 use crate::error::{Error, ErrorCode, Result};
 use crate::quant::Floats;
 
@@ -29,7 +25,7 @@ pub struct Adapter {
     rank_pattern: Vec<(Regex, f64)>,
     alpha_pattern: Vec<(Regex, f64)>,
     /// A and B by module path.
-    pairs: BTreeMap<String, HalfPair>,
+    pairs: NameMap<HalfPair>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -168,7 +164,7 @@ impl Adapter {
         for tensor in tensors {
             adapter.push(tensor)?;
         }
-        for (path, pair) in &adapter.pairs {
+        for (path, pair) in adapter.pairs.iter() {
             let lacking = if pair.a.is_none() { "lora_A" } else { "lora_B" };
             if pair.a.is_none() || pair.b.is_none() {
                 return Err(Error::new(ErrorCode::MissingTensor, "the adapter lacks a tensor")
@@ -201,18 +197,21 @@ impl Adapter {
                 Some(list).filter(|list| !list.is_empty())
             }
         };
-        let ordered: Patterns = serde_json::from_slice(json).map_err(|e| {
-            Error::new(ErrorCode::InvalidAdapter, "rank_pattern and alpha_pattern map patterns to numbers")
-                .in_file(file)
-                .found(e)
-        })?;
-        let compile = |key: &str, patterns: Option<Ordered>| {
-            let patterns = patterns.map(|p| p.0).unwrap_or_default().into_iter();
-            patterns
-                .map(|(p, value)| Ok((regex(&fields, key, &p, &format!("^(?:.*\\.)?(?:{p})$"))?, value)))
-                .collect::<Result<Vec<_>>>()
+        // PEFT takes the first pattern in the file that matches.
+        let compile = |key: &str| {
+            let Some(patterns) = fields.object(key)? else { return Ok(Vec::new()) };
+            let compiled = patterns.entries().iter().map(|(p, value)| {
+                let value = value.as_f64().ok_or_else(|| {
+                    patterns
+                        .error(ErrorCode::InvalidAdapter, "invalid value", p)
+                        .expected("a number")
+                        .found(value)
+                })?;
+                Ok((regex(&fields, key, p, &format!("^(?:.*\\.)?(?:{p})$"))?, value))
+            });
+            compiled.collect::<Result<Vec<_>>>()
         };
-        let rank_pattern = compile("rank_pattern", ordered.rank_pattern)?;
+        let rank_pattern = compile("rank_pattern")?;
         if let Some((_, rank)) =
             rank_pattern.iter().find(|(_, r)| !(1.0..=MAX_RANK as f64).contains(r) || r.fract() != 0.0)
         {
@@ -233,8 +232,8 @@ impl Adapter {
             lora_alpha: fields.number("lora_alpha")?.unwrap_or(8.0),
             use_rslora: fields.flag("use_rslora")?.unwrap_or(false),
             rank_pattern,
-            alpha_pattern: compile("alpha_pattern", ordered.alpha_pattern)?,
-            pairs: BTreeMap::new(),
+            alpha_pattern: compile("alpha_pattern")?,
+            pairs: NameMap::default(),
         })
     }
 
@@ -259,12 +258,13 @@ impl Adapter {
                 .found(format!("{:?}", tensor.shape))));
         }
         let stored = Some((Floats::from_view(&tensor)?, tensor.shape.to_vec()));
-        let pair = self.pairs.entry(path.to_owned()).or_default();
+        let mut pair = self.pairs.remove(path).unwrap_or_default();
         let side = if is_a { &mut pair.a } else { &mut pair.b };
         if side.is_some() {
             return Err(at(Error::new(ErrorCode::DuplicateTensor, "tensor occurs twice")));
         }
         *side = stored;
+        self.pairs.insert(path.to_owned(), pair);
         Ok(())
     }
 
@@ -470,36 +470,5 @@ fn regex(fields: &Fields<'_>, key: &str, pattern: &str, whole: &str) -> Result<R
             .error(ErrorCode::UnsupportedAdapter, "unsupported regular expression", key)
             .expected("plain regular syntax, without look-around or back references")
             .found(pattern)),
-    }
-}
-
-#[derive(serde::Deserialize)]
-struct Patterns {
-    rank_pattern: Option<Ordered>,
-    alpha_pattern: Option<Ordered>,
-}
-
-/// A JSON object of numbers in file order: PEFT takes the first key that matches.
-struct Ordered(Vec<(String, f64)>);
-
-impl<'de> Deserialize<'de> for Ordered {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        struct Entries;
-        impl<'de> Visitor<'de> for Entries {
-            type Value = Ordered;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of numbers")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Ordered, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
-                }
-                Ok(Ordered(entries))
-            }
-        }
-        deserializer.deserialize_map(Entries)
     }
 }

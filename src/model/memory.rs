@@ -1,13 +1,12 @@
 //! What a loaded model really holds.
 
-use serde::Serialize;
-
 use super::linear::Matrix;
 use super::weights::Weights;
+use crate::checkpoint::json::{Value, object};
 use crate::quant::Floats;
 
 /// Bytes held by kind. The weights' part equals what [`super::footprint`] predicts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MemoryLedger {
     /// 4-bit codes, two a byte.
     pub packed_codes: u64,
@@ -63,6 +62,22 @@ impl MemoryLedger {
         match floats {
             Floats::F32(_) => self.floats_32bit += floats.bytes() as u64,
             Floats::Bf16(_) | Floats::F16(_) => self.floats_16bit += floats.bytes() as u64,
+        }
+    }
+
+    /// The fields under their names.
+    pub fn to_json(&self) -> Value {
+        object! {
+            "packed_codes": self.packed_codes,
+            "absmax": self.absmax,
+            "nested_absmax": self.nested_absmax,
+            "quant_maps": self.quant_maps,
+            "int8_codes": self.int8_codes,
+            "scb": self.scb,
+            "floats_16bit": self.floats_16bit,
+            "floats_32bit": self.floats_32bit,
+            "lora": self.lora,
+            "scratch": self.scratch,
         }
     }
 

@@ -2,7 +2,6 @@
 
 pub mod cache;
 pub mod config;
-mod fields;
 pub mod footprint;
 pub mod generation;
 pub mod lens;
@@ -23,6 +22,7 @@ pub use lora::{Adapter, LoraPair};
 pub use memory::MemoryLedger;
 pub use weights::{Layer, LoadOptions, Weights, WeightsLoader};
 
+use crate::checkpoint::fields::Fields;
 use crate::checkpoint::json::parse as parse_json;
 
 /// A small file of a model folder.

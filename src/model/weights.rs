@@ -1,10 +1,8 @@
 //! Named tensors to the weights of a Llama, one tensor in memory at a time.
 
-use std::collections::BTreeMap;
-
 use super::config::{Config, LINEARS_PER_LAYER, LinearModule};
 use super::linear::{Linear, Matrix, same_format};
-use crate::checkpoint::{Checkpoint, Dtype, TensorInfo, TensorView};
+use crate::checkpoint::{Checkpoint, Dtype, NameMap, TensorInfo, TensorView};
 use crate::error::{Error, ErrorCode, Result};
 use crate::quant::bnb::{ModuleParts, OutputTensor, Part, StoredAs, Weight, stored_as};
 use crate::quant::{BitsAndBytesConfig, ComputeDtype, Floats, QuantFormat};
@@ -116,11 +114,11 @@ pub struct WeightsLoader {
     num_layers: usize,
     linears: Vec<LinearSlot>,
     /// Position in `linears` by module path.
-    paths: BTreeMap<String, usize>,
+    paths: NameMap<usize>,
     /// Embedding and norms by tensor name.
-    floats: BTreeMap<String, FloatSlot>,
+    floats: NameMap<FloatSlot>,
     /// Dtype and shape of every tensor to come, by name; taken out when it comes.
-    awaited: BTreeMap<String, (Dtype, Vec<usize>)>,
+    awaited: NameMap<(Dtype, Vec<usize>)>,
 }
 
 struct LinearSlot {
@@ -166,10 +164,10 @@ impl WeightsLoader {
         for slot in &mut loader.linears {
             slot.resolve(config, options)?;
         }
-        match loader.floats.iter().find(|(_, slot)| !slot.seen) {
-            Some((name, _)) => Err(missing(name)),
-            None => Ok(loader),
+        if let Some((name, _)) = loader.floats.iter().find(|(_, slot)| !slot.seen) {
+            return Err(missing(name));
         }
+        Ok(loader)
     }
 
     fn slots(config: &Config) -> Self {
@@ -208,7 +206,7 @@ impl WeightsLoader {
                 .filter(|(name, _)| !is_linear(name))
                 .map(float)
                 .collect(),
-            awaited: BTreeMap::new(),
+            awaited: NameMap::default(),
         }
     }
 

@@ -7,8 +7,8 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
-
+use crate::checkpoint::decimal::Repr;
+use crate::checkpoint::json::{self, Value};
 use crate::checkpoint::{Dtype, TensorView};
 use crate::error::{Error, ErrorCode, Result};
 use crate::quant::codebook::QuantType;
@@ -434,19 +434,9 @@ fn check_scales(scales: &[f32]) -> Result<()> {
     }
 }
 
-/// The JSON in a quant_state tensor. Unknown and repeated keys are refused, as bitsandbytes does for
-/// the former.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawQuantState {
-    quant_type: String,
-    blocksize: usize,
-    dtype: String,
-    shape: Vec<usize>,
-    nested_blocksize: Option<usize>,
-    nested_dtype: Option<String>,
-    nested_offset: Option<f64>,
-}
+/// What a quant_state tensor may say. Other keys and repeated ones are refused, as bitsandbytes does for the former.
+const QUANT_STATE_KEYS: [&str; 7] =
+    ["quant_type", "blocksize", "dtype", "shape", "nested_blocksize", "nested_dtype", "nested_offset"];
 
 struct QuantStateJson {
     blocksize: usize,
@@ -473,15 +463,29 @@ impl QuantStateJson {
                 .expected(MAX_QUANT_STATE)
                 .found(stored.bytes.len()));
         }
-        let raw: RawQuantState = serde_json::from_slice(&stored.bytes)
-            .map_err(|e| Error::new(ErrorCode::InvalidJson, format!("quant_state cannot be read: {e}")))?;
-        if raw.quant_type != quant_type.as_str() {
-            return Err(invalid("quant_type contradicts the tensor name")
-                .expected(quant_type)
-                .found(raw.quant_type));
+        let unreadable = |reason: &str| {
+            Error::new(ErrorCode::InvalidJson, format!("quant_state cannot be read: {reason}"))
+        };
+        let value = json::parse("", &stored.bytes).map_err(|e| unreadable(e.reason()))?;
+        let entries = value.as_object().ok_or_else(|| unreadable("it is not an object"))?;
+        if let Some((key, _)) = entries.iter().find(|(key, _)| !QUANT_STATE_KEYS.contains(&key.as_str())) {
+            return Err(unreadable(&format!("unknown key `{key}`")));
         }
-        super::four_bit::check_blocksize(raw.blocksize)?;
-        let dtype = match raw.dtype.as_str() {
+        let wrong = |key: &str, expected: &str| unreadable(&format!("{key} is not {expected}"));
+        let get = |key: &str| value.get(key).filter(|value| !value.is_null());
+        let text = |key: &str| get(key).and_then(Value::as_str).ok_or_else(|| wrong(key, "a string"));
+        let size = |key: &str, value: &Value| {
+            value.as_u64().and_then(|n| usize::try_from(n).ok()).ok_or_else(|| wrong(key, "a size"))
+        };
+        let required = |key: &str| size(key, get(key).unwrap_or(&Value::Null));
+        let found = text("quant_type")?;
+        if found != quant_type.as_str() {
+            let error = invalid("quant_type contradicts the tensor name");
+            return Err(error.expected(quant_type).found(found));
+        }
+        let blocksize = required("blocksize")?;
+        super::four_bit::check_blocksize(blocksize)?;
+        let dtype = match text("dtype")? {
             "float32" => Dtype::F32,
             "bfloat16" => Dtype::BF16,
             "float16" => Dtype::F16,
@@ -494,7 +498,15 @@ impl QuantStateJson {
                 .found(other));
             }
         };
-        let fields = (raw.nested_blocksize, raw.nested_dtype, raw.nested_offset);
+        let shape = get("shape").and_then(Value::as_array).ok_or_else(|| wrong("shape", "a list"))?;
+        let shape = shape.iter().map(|axis| size("shape", axis)).collect::<Result<Vec<_>>>()?;
+        let offset = get("nested_offset")
+            .map(|value| value.as_f64().ok_or_else(|| wrong("nested_offset", "a number")));
+        let fields = (
+            get("nested_blocksize").map(|value| size("nested_blocksize", value)).transpose()?,
+            get("nested_dtype").map(|_| text("nested_dtype")).transpose()?,
+            offset.transpose()?,
+        );
         let nested = match (nested, fields) {
             (false, (None, None, None)) => None,
             (true, (Some(blocksize), Some(dtype), Some(offset))) => {
@@ -513,7 +525,7 @@ impl QuantStateJson {
             }
             (false, _) => return Err(invalid("nested fields without nested statistics")),
         };
-        Ok(QuantStateJson { blocksize: raw.blocksize, dtype, shape: raw.shape, nested })
+        Ok(QuantStateJson { blocksize, dtype, shape, nested })
     }
 }
 
@@ -589,51 +601,15 @@ fn quant_state_json(state: &QuantState) -> String {
         json += &format!(
             r#", "nested_blocksize": {}, "nested_dtype": "float32", "nested_offset": {}"#,
             nested.blocksize,
-            python_repr(f64::from(nested.offset))
+            Repr::from(f64::from(nested.offset))
         );
     }
     json + "}"
 }
 
-/// `repr` of a finite Python float: shortest digits that round-trip; an exponent of at least two digits
-/// below 1e-4 and from 1e16.
-fn python_repr(value: f64) -> String {
-    let scientific = format!("{value:e}");
-    let Some((digits, exponent)) = scientific.split_once('e') else {
-        return scientific;
-    };
-    match exponent.parse::<i32>() {
-        Ok(e) if value != 0.0 && !(-4..16).contains(&e) => {
-            let sign = if e < 0 { '-' } else { '+' };
-            format!("{digits}e{sign}{:02}", e.abs())
-        }
-        _ => format!("{value:?}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn floats_print_as_python_prints_them() {
-        for (value, text) in [
-            (0.0, "0.0"),
-            (1.0, "1.0"),
-            (-2.5, "-2.5"),
-            (0.26645782589912415, "0.26645782589912415"),
-            (0.0001, "0.0001"),
-            (0.00001, "1e-05"),
-            (3.333333116818801e-39, "3.333333116818801e-39"),
-            (1.5e-7, "1.5e-07"),
-            (123456789012345680.0, "1.2345678901234568e+17"),
-            (1e15, "1000000000000000.0"),
-            (1e16, "1e+16"),
-            (1e100, "1e+100"),
-        ] {
-            assert_eq!(python_repr(value), text);
-        }
-    }
 
     #[test]
     fn names_split_into_module_and_part() {

@@ -1,9 +1,11 @@
 //! `quantization_config` of transformers (`BitsAndBytesConfig`).
 
 use regex_lite::Regex;
-use serde_json::{Map, Value, json};
 
 use crate::checkpoint::Dtype;
+use crate::checkpoint::decimal::Repr;
+use crate::checkpoint::fields::Fields;
+use crate::checkpoint::json::{Value, object};
 use crate::error::{Error, ErrorCode, Result};
 use crate::quant::codebook::QuantType;
 
@@ -109,10 +111,8 @@ impl BitsAndBytesConfig {
     /// [`ErrorCode::UnsupportedQuantization`] for another method or setting,
     /// [`ErrorCode::InvalidConfig`] for a value of the wrong type.
     pub fn from_json(file: &str, value: &Value) -> Result<Self> {
-        let object = value.as_object().ok_or_else(|| {
-            Error::new(ErrorCode::InvalidConfig, "quantization_config is not an object").in_file(file)
-        })?;
-        Fields { file, object }.config()
+        let fields = Fields::new(file, value, ErrorCode::InvalidConfig)?.within("quantization_config");
+        read(&fields)
     }
 
     /// The value of `quantization_config` with the keys transformers writes.
@@ -124,21 +124,21 @@ impl BitsAndBytesConfig {
             }
             QuantFormat::Int8 { threshold } => (false, (defaults.0, defaults.1, defaults.2, *threshold)),
         };
-        json!({
+        object! {
             "_load_in_4bit": four_bit,
-            "_load_in_8bit": !four_bit,
+            "_load_in_8bit": (!four_bit),
             "bnb_4bit_compute_dtype": self.compute_dtype.as_str(),
             "bnb_4bit_quant_storage": storage.torch_name(),
             "bnb_4bit_quant_type": quant_type.as_str(),
             "bnb_4bit_use_double_quant": double_quant,
             "llm_int8_enable_fp32_cpu_offload": false,
             "llm_int8_has_fp16_weight": false,
-            "llm_int8_skip_modules": self.skip_modules,
+            "llm_int8_skip_modules": self.skip_modules.as_deref(),
             "llm_int8_threshold": threshold,
             "load_in_4bit": four_bit,
-            "load_in_8bit": !four_bit,
+            "load_in_8bit": (!four_bit),
             "quant_method": "bitsandbytes",
-        })
+        }
     }
 
     /// Whether the linear layer at `module_path` (such as `model.layers.0.mlp.up_proj`) is quantized.
@@ -184,100 +184,61 @@ fn pattern_matches(pattern: &str, path: &str) -> bool {
     })
 }
 
-struct Fields<'a> {
-    file: &'a str,
-    object: &'a Map<String, Value>,
+fn unsupported(fields: &Fields<'_>, key: &str, expected: &str, found: &str) -> Error {
+    fields
+        .error(ErrorCode::UnsupportedQuantization, "unsupported quantization", key)
+        .expected(expected)
+        .found(found)
 }
 
-impl Fields<'_> {
-    fn wrong_type(&self, key: &str, expected: &str, found: &Value) -> Error {
-        Error::new(ErrorCode::InvalidConfig, "wrong type of value")
-            .in_file(self.file)
-            .tensor(format!("quantization_config.{key}"))
-            .expected(expected)
-            .found(found)
+fn read(fields: &Fields<'_>) -> Result<BitsAndBytesConfig> {
+    let unsupported = |key: &str, expected: &str, found: &str| unsupported(fields, key, expected, found);
+    let flag = |key: &str| fields.flag(key).map(Option::unwrap_or_default);
+    let method = fields.text("quant_method")?.unwrap_or("bitsandbytes");
+    if method != "bitsandbytes" {
+        return Err(unsupported("quant_method", "bitsandbytes", method));
     }
+    if flag("llm_int8_has_fp16_weight")? {
+        return Err(unsupported("llm_int8_has_fp16_weight", "false", "true"));
+    }
+    let four_bit = flag("load_in_4bit")? || flag("_load_in_4bit")?;
+    let int8 = flag("load_in_8bit")? || flag("_load_in_8bit")?;
+    let compute = fields.text("bnb_4bit_compute_dtype")?.unwrap_or("float32");
+    let config = BitsAndBytesConfig {
+        format: match (four_bit, int8) {
+            (true, false) => read_four_bit(fields)?,
+            (false, true) => QuantFormat::Int8 { threshold: threshold(fields)? },
+            (true, true) => return Err(unsupported("load_in_8bit", "4 or 8 bits", "both")),
+            (false, false) => return Err(unsupported("load_in_4bit", "4 or 8 bits", "neither")),
+        },
+        compute_dtype: ComputeDtype::from_name(compute)
+            .ok_or_else(|| unsupported("bnb_4bit_compute_dtype", "float32, bfloat16 or float16", compute))?,
+        skip_modules: fields.texts("llm_int8_skip_modules")?,
+    };
+    config.check_skip_modules().map_err(|e| e.in_file(fields.file()))?;
+    Ok(config)
+}
 
-    fn unsupported(&self, key: &str, expected: &str, found: &str) -> Error {
-        Error::new(ErrorCode::UnsupportedQuantization, "unsupported quantization")
-            .in_file(self.file)
-            .tensor(format!("quantization_config.{key}"))
-            .expected(expected)
-            .found(found)
-    }
+fn read_four_bit(fields: &Fields<'_>) -> Result<QuantFormat> {
+    let name = fields.text("bnb_4bit_quant_type")?.unwrap_or("fp4");
+    let quant_type = QuantType::from_name(name)
+        .ok_or_else(|| unsupported(fields, "bnb_4bit_quant_type", "nf4 or fp4", name))?;
+    let storage = fields.text("bnb_4bit_quant_storage")?.unwrap_or("uint8");
+    let quant_storage = quant_storage(storage).ok_or_else(|| {
+        let names = "uint8, int8, float16, bfloat16, float32 or float64";
+        unsupported(fields, "bnb_4bit_quant_storage", names, storage)
+    })?;
+    let double_quant = fields.flag("bnb_4bit_use_double_quant")?.unwrap_or(false);
+    Ok(QuantFormat::FourBit { quant_type, blocksize: 64, double_quant, quant_storage })
+}
 
-    fn get<T>(&self, key: &str, expected: &str, read: impl Fn(&Value) -> Option<T>, or: T) -> Result<T> {
-        match self.object.get(key) {
-            None | Some(Value::Null) => Ok(or),
-            Some(value) => read(value).ok_or_else(|| self.wrong_type(key, expected, value)),
-        }
+fn threshold(fields: &Fields<'_>) -> Result<f32> {
+    let key = "llm_int8_threshold";
+    let threshold = fields.number(key)?.unwrap_or(6.0);
+    if !(0.0..=65504.0).contains(&threshold) {
+        return Err(unsupported(fields, key, "0 to 65504", &Repr::from(threshold).to_string()));
     }
-
-    fn flag(&self, key: &str) -> Result<bool> {
-        self.get(key, "true or false", Value::as_bool, false)
-    }
-
-    fn text(&self, key: &str, or: &str) -> Result<String> {
-        self.get(key, "a string", |v| v.as_str().map(str::to_owned), or.to_owned())
-    }
-
-    fn config(&self) -> Result<BitsAndBytesConfig> {
-        let method = self.text("quant_method", "bitsandbytes")?;
-        if method != "bitsandbytes" {
-            return Err(self.unsupported("quant_method", "bitsandbytes", &method));
-        }
-        if self.flag("llm_int8_has_fp16_weight")? {
-            return Err(self.unsupported("llm_int8_has_fp16_weight", "false", "true"));
-        }
-        let four_bit = self.flag("load_in_4bit")? || self.flag("_load_in_4bit")?;
-        let int8 = self.flag("load_in_8bit")? || self.flag("_load_in_8bit")?;
-        let compute = self.text("bnb_4bit_compute_dtype", "float32")?;
-        let config = BitsAndBytesConfig {
-            format: match (four_bit, int8) {
-                (true, false) => self.four_bit()?,
-                (false, true) => QuantFormat::Int8 { threshold: self.threshold()? },
-                (true, true) => {
-                    return Err(self.unsupported("load_in_8bit", "4 or 8 bits", "both"));
-                }
-                (false, false) => return Err(self.unsupported("load_in_4bit", "4 or 8 bits", "neither")),
-            },
-            compute_dtype: ComputeDtype::from_name(&compute).ok_or_else(|| {
-                self.unsupported("bnb_4bit_compute_dtype", "float32, bfloat16 or float16", &compute)
-            })?,
-            skip_modules: self.skip_modules()?,
-        };
-        config.check_skip_modules().map_err(|e| e.in_file(self.file))?;
-        Ok(config)
-    }
-
-    fn four_bit(&self) -> Result<QuantFormat> {
-        let name = self.text("bnb_4bit_quant_type", "fp4")?;
-        let quant_type = QuantType::from_name(&name)
-            .ok_or_else(|| self.unsupported("bnb_4bit_quant_type", "nf4 or fp4", &name))?;
-        let storage = self.text("bnb_4bit_quant_storage", "uint8")?;
-        let quant_storage = quant_storage(&storage).ok_or_else(|| {
-            let names = "uint8, int8, float16, bfloat16, float32 or float64";
-            self.unsupported("bnb_4bit_quant_storage", names, &storage)
-        })?;
-        let double_quant = self.flag("bnb_4bit_use_double_quant")?;
-        Ok(QuantFormat::FourBit { quant_type, blocksize: 64, double_quant, quant_storage })
-    }
-
-    fn threshold(&self) -> Result<f32> {
-        let key = "llm_int8_threshold";
-        let threshold = self.get(key, "a number", Value::as_f64, 6.0)?;
-        if !(0.0..=65504.0).contains(&threshold) {
-            return Err(self.unsupported(key, "0 to 65504", &threshold.to_string()));
-        }
-        Ok(threshold as f32)
-    }
-
-    fn skip_modules(&self) -> Result<Option<Vec<String>>> {
-        let names = |v: &Value| {
-            v.as_array()?.iter().map(|s| s.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>()
-        };
-        self.get("llm_int8_skip_modules", "a list of strings", |v| names(v).map(Some), None)
-    }
+    Ok(threshold as f32)
 }
 
 /// The storage dtype of that torch name, if bitsandbytes accepts it.

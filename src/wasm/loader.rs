@@ -1,9 +1,9 @@
 //! A checkpoint streamed into a model: headers first, then tensor after tensor through one buffer.
 
-use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;
 
 use super::{Lab, Model, to_js};
+use crate::checkpoint::json::{Value, object};
 use crate::checkpoint::{Header, ShardIndex, TensorInfo};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{Config, GenerationConfig, LoadOptions, WeightsLoader};
@@ -217,8 +217,8 @@ impl Loader {
         let Config { vocab_size, hidden_size, intermediate_size, num_hidden_layers, .. } = self.config;
         let config = &self.config;
         let quantization = self.options.quantization.as_ref().or(config.quantization.as_ref());
-        json!({
-            "config": {
+        object! {
+            "config": object! {
                 "model_type": "llama",
                 "vocab_size": vocab_size,
                 "hidden_size": hidden_size,
@@ -234,9 +234,9 @@ impl Loader {
                 "mlp_bias": config.mlp_bias,
                 "dtype": config.dtype.as_ref().map(|dtype| dtype.torch_name()),
                 "bos_token_id": config.bos_token_id,
-                "eos_token_ids": config.eos_token_ids,
+                "eos_token_ids": config.eos_token_ids.as_slice(),
             },
-            "generation": {
+            "generation": object! {
                 "do_sample": self.generation.do_sample,
                 "temperature": self.generation.temperature,
                 "top_k": self.generation.top_k,
@@ -249,7 +249,7 @@ impl Loader {
             "quantization": quantization.map(quantization_json),
             "tensors": self.tensors().count(),
             "parameters": parameters(config),
-        })
+        }
         .to_string()
     }
 }
@@ -257,9 +257,10 @@ impl Loader {
 /// `[name, start, end]` of each tensor in file order, as JSON.
 #[inline(never)]
 pub(super) fn ranges(header: &Header) -> String {
-    let tensors = header.tensors().iter();
-    Value::Array(tensors.map(|info| json!([info.name, info.range.start, info.range.end])).collect())
-        .to_string()
+    let range = |info: &TensorInfo| {
+        Value::Array(vec![info.name.as_str().into(), info.range.start.into(), info.range.end.into()])
+    };
+    Value::Array(header.tensors().iter().map(range).collect()).to_string()
 }
 
 /// `generation_config.json` goes before `config.json`, as in transformers.
@@ -274,14 +275,15 @@ fn parameters(config: &Config) -> u64 {
 
 /// `BitsAndBytesConfig` from JSON, with the blocksize that transformers has no key for.
 pub(super) fn quantization_from(json: &str) -> Result<BitsAndBytesConfig> {
-    let mut value = crate::checkpoint::json::parse("quantization", json.as_bytes())?;
-    let blocksize = value.as_object_mut().and_then(|object| object.remove("bnb_4bit_blocksize"));
+    let value = crate::checkpoint::json::parse("quantization", json.as_bytes())?;
     let mut config = BitsAndBytesConfig::from_json("quantization", &value)?;
-    if let (Some(wanted), QuantFormat::FourBit { blocksize, .. }) = (blocksize, &mut config.format) {
+    if let (Some(wanted), QuantFormat::FourBit { blocksize, .. }) =
+        (value.get("bnb_4bit_blocksize"), &mut config.format)
+    {
         let number = wanted.as_u64().and_then(|n| usize::try_from(n).ok()).ok_or_else(|| {
             Error::new(ErrorCode::InvalidArgument, "the blocksize is not a whole number")
                 .tensor("bnb_4bit_blocksize")
-                .found(&wanted)
+                .found(wanted)
         })?;
         crate::quant::four_bit::check_blocksize(number)?;
         *blocksize = number;
@@ -291,8 +293,8 @@ pub(super) fn quantization_from(json: &str) -> Result<BitsAndBytesConfig> {
 
 fn quantization_json(config: &BitsAndBytesConfig) -> Value {
     let mut value = config.to_json();
-    if let (Value::Object(object), QuantFormat::FourBit { blocksize, .. }) = (&mut value, &config.format) {
-        object.insert("bnb_4bit_blocksize".to_owned(), (*blocksize).into());
+    if let (Value::Object(entries), QuantFormat::FourBit { blocksize, .. }) = (&mut value, &config.format) {
+        entries.push(("bnb_4bit_blocksize".to_owned(), (*blocksize).into()));
     }
     value
 }

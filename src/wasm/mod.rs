@@ -73,8 +73,7 @@ pub fn footprint(
         let dtype = dtype.as_deref().map(|name| Dtype::from_torch_name(name).ok_or_else(|| unknown(name)));
         let sizes =
             crate::model::footprint::footprint(&config, quantization, dtype.transpose()?.as_ref(), context);
-        serde_json::to_string(&sizes)
-            .map_err(|e| Error::new(ErrorCode::InvalidJson, "the sizes cannot be written").found(e))
+        Ok(sizes.to_json().to_string())
     };
     compute().map_err(to_js)
 }

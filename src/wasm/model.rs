@@ -1,14 +1,13 @@
 //! A loaded model with its kv cache and the text being written.
 
 use js_sys::Array;
-use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;
 
 use super::loader::end_tokens;
 use super::stored::tensor_objects;
 use super::to_js;
-use crate::checkpoint::Checkpoint;
-use crate::checkpoint::Dtype;
+use crate::checkpoint::json::{Value, object};
+use crate::checkpoint::{Checkpoint, Dtype};
 use crate::error::{Error, ErrorCode, Result};
 use crate::generate::{Sampler, SamplingConfig, StopStrings};
 use crate::kernels::Arithmetic;
@@ -249,25 +248,15 @@ impl Model {
 
     /// What the model holds, as JSON: the ledger of [`Llama::memory`] and the kv cache.
     pub fn memory(&self) -> String {
-        let ledger = self.llama.memory();
-        let text = (self.logits.capacity() + self.history.capacity()) * size_of::<u32>();
-        let scratch = ledger.scratch + text as u64;
+        let mut ledger = self.llama.memory();
+        ledger.scratch += ((self.logits.capacity() + self.history.capacity()) * size_of::<u32>()) as u64;
         let kv_cache = self.cache.bytes() as u64;
-        json!({
-            "packed_codes": ledger.packed_codes,
-            "absmax": ledger.absmax,
-            "nested_absmax": ledger.nested_absmax,
-            "quant_maps": ledger.quant_maps,
-            "int8_codes": ledger.int8_codes,
-            "scb": ledger.scb,
-            "floats_16bit": ledger.floats_16bit,
-            "floats_32bit": ledger.floats_32bit,
-            "lora": ledger.lora,
-            "scratch": scratch,
-            "kv_cache": kv_cache,
-            "total": ledger.total() + text as u64 + kv_cache,
-        })
-        .to_string()
+        let mut json = ledger.to_json();
+        if let Value::Object(entries) = &mut json {
+            entries.push(("kv_cache".to_owned(), kv_cache.into()));
+            entries.push(("total".to_owned(), (ledger.total() + kv_cache).into()));
+        }
+        json.to_string()
     }
 
     /// The modules as Python's `print(model)` shows them.
@@ -284,45 +273,47 @@ impl Model {
     pub fn tensors(&self) -> String {
         let config = self.llama.config();
         let weights = self.llama.weights();
-        let dense = |name: String, floats: &Floats, shape: Value| {
-            json!({ "name": name, "shape": shape, "format": floats.dtype().as_str(), "bytes": floats.bytes(),
-                    "blocksize": null, "double_quant": false })
+        let row = |name: String,
+                   shape: &[usize],
+                   format: &str,
+                   bytes: usize,
+                   blocksize: Option<usize>,
+                   nested: bool| {
+            object! {
+                "name": name, "shape": shape, "format": format, "bytes": bytes, "blocksize": blocksize,
+                "double_quant": nested,
+            }
         };
-        let mut rows = vec![dense(
-            "model.embed_tokens.weight".to_owned(),
-            &weights.embed_tokens,
-            json!([config.vocab_size, config.hidden_size]),
-        )];
+        let dense = |name: String, floats: &Floats, shape: &[usize]| {
+            row(name, shape, floats.dtype().as_str(), floats.bytes(), None, false)
+        };
+        let embedding = [config.vocab_size, config.hidden_size];
+        let mut rows = vec![dense("model.embed_tokens.weight".to_owned(), &weights.embed_tokens, &embedding)];
         for (module, linear) in config.linear_modules().iter().zip(weights.linears()) {
             let name = format!("{}.weight", module.path);
-            let shape = json!([linear.rows, linear.cols]);
+            let shape = &[linear.rows, linear.cols];
             rows.push(match &linear.matrix {
                 Matrix::Dense(floats) => dense(name, floats, shape),
-                Matrix::FourBit(params) => json!({
-                    "name": name,
-                    "shape": shape,
-                    "format": params.quant_state.quant_type.as_str(),
-                    "bytes": params.bytes().total(),
-                    "blocksize": params.quant_state.blocksize,
-                    "double_quant": matches!(params.quant_state.absmax, Absmax::Nested(_)),
-                }),
-                Matrix::Int8 { params, .. } => json!({
-                    "name": name, "shape": shape, "format": "int8", "bytes": params.bytes(),
-                    "blocksize": null, "double_quant": false,
-                }),
+                Matrix::FourBit(params) => {
+                    let state = &params.quant_state;
+                    let nested = matches!(state.absmax, Absmax::Nested(_));
+                    let bytes = params.bytes().total();
+                    row(name, shape, state.quant_type.as_str(), bytes, Some(state.blocksize), nested)
+                }
+                Matrix::Int8 { params, .. } => row(name, shape, "int8", params.bytes(), None, false),
             });
             if let Some(bias) = &linear.bias {
-                rows.push(dense(format!("{}.bias", module.path), bias, json!([linear.rows])));
+                rows.push(dense(format!("{}.bias", module.path), bias, &[linear.rows]));
             }
         }
-        let hidden = json!([config.hidden_size]);
+        let hidden = &[config.hidden_size];
         for (i, layer) in weights.layers.iter().enumerate() {
             let norms = [
                 ("input_layernorm", &layer.input_layernorm),
                 ("post_attention_layernorm", &layer.post_attention_layernorm),
             ];
             for (name, norm) in norms {
-                rows.push(dense(format!("model.layers.{i}.{name}.weight"), norm, hidden.clone()));
+                rows.push(dense(format!("model.layers.{i}.{name}.weight"), norm, hidden));
             }
         }
         rows.push(dense("model.norm.weight".to_owned(), &weights.norm, hidden));

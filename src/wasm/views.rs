@@ -1,10 +1,10 @@
 //! What the lab's views draw: single weights of a checkpoint and the answers of [`crate::model::lens`].
 
 use js_sys::{Array, Float32Array, Float64Array, Object, Reflect, Uint8Array};
-use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;
 
 use super::{Model, to_js};
+use crate::checkpoint::json::{Value, object as json_object};
 use crate::checkpoint::{Dtype, Header, TensorInfo};
 use crate::error::{Error, ErrorCode, Result};
 use crate::generate::score::{compare, log_sum_exp};
@@ -52,7 +52,7 @@ impl Lab {
                 Part::Absmax => blocks = info.shape.iter().product::<usize>().max(1),
                 _ => {}
             }
-            parts.push(json!([file, i, info.range.start, info.range.end]));
+            parts.push(Value::from([file as u64, i as u64, info.range.start, info.range.end].as_slice()));
             kinds.push(part);
             bytes += info.byte_len();
         }
@@ -63,13 +63,13 @@ impl Lab {
             StoredAs::FourBit { quant_type, nested } => {
                 // The exact number stands in quant_state, which is read with the tensor.
                 let blocksize = elements.div_ceil(blocks).next_power_of_two();
-                let stored = json!({
+                let stored = json_object! {
                     "quant_type": quant_type.as_str(), "blocksize": blocksize, "double_quant": nested,
-                });
+                };
                 (quant_type.as_str(), stored)
             }
         };
-        Ok(json!({
+        Ok(json_object! {
             "name": name,
             "shape": shape,
             "elements": elements,
@@ -78,8 +78,8 @@ impl Lab {
             "original": matches!(dtype, Dtype::F32 | Dtype::BF16 | Dtype::F16) && stored.is_null(),
             "stored": stored,
             "linear": name.contains("_proj."),
-            "parts": parts,
-        }))
+            "parts": Value::Array(parts),
+        })
     }
 }
 
@@ -92,8 +92,8 @@ impl Lab {
     pub fn weights(&self) -> Result<String, JsValue> {
         let shapes = self.config.tensor_shapes();
         let weights = shapes.iter().filter(|(name, _)| name.ends_with(".weight"));
-        let rows: Result<Value> = weights.map(|(name, shape)| self.row(name, shape)).collect();
-        rows.map(|rows| rows.to_string()).map_err(to_js)
+        let rows: Result<Vec<Value>> = weights.map(|(name, shape)| self.row(name, shape)).collect();
+        rows.map(|rows| Value::Array(rows).to_string()).map_err(to_js)
     }
 
     /// Address of `length` bytes for the next tensor. Any other call may move them.

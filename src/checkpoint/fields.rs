@@ -1,7 +1,6 @@
 //! Typed access to the keys of one JSON object; every error names file, key, expected and found.
 
-use serde_json::{Map, Value};
-
+use super::json::Value;
 use crate::error::{Error, ErrorCode, Result};
 
 /// An object of a JSON file. `null` counts as absent, as it does in transformers and PEFT.
@@ -9,7 +8,7 @@ pub(crate) struct Fields<'a> {
     file: &'a str,
     /// Key of the object inside its file, with a trailing dot; empty at the top level.
     prefix: String,
-    object: &'a Map<String, Value>,
+    object: &'a [(String, Value)],
     code: ErrorCode,
 }
 
@@ -17,22 +16,36 @@ impl<'a> Fields<'a> {
     /// `code` is the kind of the errors about values of the wrong type or range.
     pub(crate) fn new(file: &'a str, value: &'a Value, code: ErrorCode) -> Result<Self> {
         let object = value.as_object().ok_or_else(|| {
-            Error::new(code, "not a JSON object").in_file(file).expected("an object").found(kind(value))
+            Error::new(code, "not a JSON object").in_file(file).expected("an object").found(value.kind())
         })?;
         Ok(Fields { file, prefix: String::new(), object, code })
+    }
+
+    /// The object as the value of `key` in its file.
+    pub(crate) fn within(self, key: &str) -> Self {
+        Fields { prefix: format!("{key}."), ..self }
     }
 
     pub(crate) fn file(&self) -> &'a str {
         self.file
     }
 
+    /// All entries in the order of the file.
+    pub(crate) fn entries(&self) -> &'a [(String, Value)] {
+        self.object
+    }
+
     pub(crate) fn keys(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        self.object.keys().map(String::as_str)
+        self.object.iter().map(|(key, _)| key.as_str())
     }
 
     /// The value of `key`, unless absent or `null`.
     pub(crate) fn get(&self, key: &str) -> Option<&'a Value> {
-        self.object.get(key).filter(|value| !value.is_null())
+        self.object
+            .iter()
+            .find(|(each, _)| each == key)
+            .map(|(_, value)| value)
+            .filter(|value| !value.is_null())
     }
 
     /// An error about `key`.
@@ -45,7 +58,10 @@ impl<'a> Fields<'a> {
     }
 
     fn read<T>(&self, key: &str, expected: &str, read: impl Fn(&'a Value) -> Option<T>) -> Result<Option<T>> {
-        self.get(key).map(|value| read(value).ok_or_else(|| self.wrong(key, expected, value))).transpose()
+        match self.get(key) {
+            None => Ok(None),
+            Some(value) => read(value).map(Some).ok_or_else(|| self.wrong(key, expected, value)),
+        }
     }
 
     /// A nested object.
@@ -103,22 +119,11 @@ impl<'a> Fields<'a> {
     }
 }
 
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
-    }
-}
-
 /// Scalars as they stand in the file, long or nested values by their kind.
 fn short(value: &Value) -> String {
     match value {
-        Value::Array(_) | Value::Object(_) => kind(value).to_owned(),
-        Value::String(text) if text.len() > 80 => kind(value).to_owned(),
+        Value::Array(_) | Value::Object(_) => value.kind().to_owned(),
+        Value::String(text) if text.len() > 80 => value.kind().to_owned(),
         scalar => scalar.to_string(),
     }
 }
