@@ -13,10 +13,15 @@ async function exported(page: Page, site: Site, model: string, load: LoadOptions
     async ([url, load, options, adapter]) => {
       const model = await window.npm.loadModel(url, { threads: 1, ...load });
       if (adapter !== null) await model.loadAdapter("a", adapter);
-      const files: Record<string, number[][]> = {};
+      const files: Record<string, string[]> = {};
+      const base64 = (bytes: Uint8Array) => {
+        let text = "";
+        for (let at = 0; at < bytes.length; at += 32768) text += String.fromCharCode(...bytes.subarray(at, at + 32768));
+        return btoa(text);
+      };
       const written: number[] = [];
       const open = (file: string) =>
-        new WritableStream<Uint8Array<ArrayBuffer>>({ write: (piece) => void (files[file] ??= []).push([...piece]) });
+        new WritableStream<Uint8Array<ArrayBuffer>>({ write: (piece) => void (files[file] ??= []).push(base64(piece)) });
       await model.export(open, { ...options, onProgress: (done, total) => written.push(done / total) });
       await model.dispose();
       if (written.at(-1) !== 1) throw new Error("the last progress is not the whole");
@@ -25,7 +30,7 @@ async function exported(page: Page, site: Site, model: string, load: LoadOptions
     [`${site.url}models/${model}/`, load, options, adapter === undefined ? null : `${site.url}models/${adapter}/`] as const,
   );
   const folder = mkdtempSync(join(tmpdir(), "nibblama-export-"));
-  for (const [name, pieces] of Object.entries(files)) writeFileSync(join(folder, name), Uint8Array.from(pieces.flat()));
+  for (const [name, pieces] of Object.entries(files)) writeFileSync(join(folder, name), Buffer.concat(pieces.map((piece) => Buffer.from(piece, "base64"))));
   return folder;
 }
 
