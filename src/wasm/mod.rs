@@ -53,6 +53,16 @@ pub fn isa() -> String {
     crate::kernels::isa().as_str().to_owned()
 }
 
+/// [`kernels::calibrate`](crate::kernels::calibrate) with the clock `now`, in milliseconds: GB/s of each of
+/// [`FastDesign::ALL`](crate::kernels::FastDesign::ALL), then the index of the one in use; nothing where there is no choice.
+#[wasm_bindgen]
+pub fn calibrate(now: &js_sys::Function) -> Vec<f64> {
+    let clock = || now.call0(&JsValue::NULL).ok().and_then(|time| time.as_f64()).unwrap_or(f64::INFINITY);
+    let timings = crate::kernels::calibrate(clock);
+    let chosen = timings.iter().position(|timing| timing.chosen).map(|index| index as f64);
+    timings.iter().map(|timing| timing.gigabytes_per_second).chain(chosen).collect()
+}
+
 /// Sizes from the text of a `config.json`, as JSON of [`crate::model::footprint::Footprint`]. Without
 /// `quantization` (a `BitsAndBytesConfig` as JSON) the configuration's own is meant.
 ///

@@ -473,6 +473,16 @@ export interface AdapterInfo {
 
 export type VariantName = "relaxed-threads" | "simd128-threads" | "relaxed" | "simd128";
 
+/** How fast one way to multiply with 4-bit weights in 8-bit integers is on this machine, on one thread. */
+export interface DesignTiming {
+  /** "i16" is that of near-exact arithmetic; the others add 8-bit products by twos or by fours. */
+  design: "i16" | "i8-pairs" | "i8-quads";
+  /** GB of packed codes and scales read in a second. */
+  gigabytesPerSecond: number;
+  /** Whether fast arithmetic uses it. */
+  chosen: boolean;
+}
+
 /** Which build of the engine runs, and why. */
 export interface VariantInfo {
   name: VariantName;
@@ -481,6 +491,8 @@ export interface VariantInfo {
   threads: number;
   /** The kernels inside: "scalar", "simd128" or "relaxed-simd". */
   isa: string;
+  /** The designs of fast arithmetic as they were timed when the engine started; none where this build has only one. */
+  fastDesigns: DesignTiming[];
   /** The builds that were passed over, the best first, each with the reason in words. */
   rejected: { name: VariantName; reason: string }[];
 }

@@ -8,7 +8,7 @@ import { LAB_WORKER, type ToLab } from "./lab-protocol";
 import { inspect, load, type Engine, type Loaded, type Task } from "./load";
 import type { CallName, Calls, Report, ToPage, ToWorker } from "./protocol";
 import { Runner } from "./run";
-import type { MemoryLedger, StoredTensor, TensorSummary, VariantInfo, VariantName } from "./types";
+import type { DesignTiming, MemoryLedger, StoredTensor, TensorSummary, VariantInfo, VariantName } from "./types";
 import { MAX_THREADS, startPool } from "./pool";
 import { openSource } from "./source";
 import { VARIANTS } from "./variants";
@@ -19,6 +19,9 @@ interface Port {
   postMessage(message: ToPage, transfer?: Transferable[]): void;
   addEventListener(type: "message", listener: (event: MessageEvent<ToWorker>) => void): void;
 }
+
+/** In the order of the engine. */
+const DESIGNS = ["i16", "i8-pairs", "i8-quads"] as const;
 
 const port = globalThis as unknown as Port;
 
@@ -131,7 +134,16 @@ async function start(name: VariantName, wanted: number | null, wasm: ArrayBuffer
   engine = { glue, memory };
   const most = wanted ?? Math.min(navigator.hardwareConcurrency || 1, MAX_THREADS);
   const threads = !hasThreads(name) || most === 1 ? 1 : await startPool(glue, memory, most);
-  return { name, simd: variant.simd, threads, isa: glue.isa(), rejected: [] };
+  return { name, simd: variant.simd, threads, isa: glue.isa(), fastDesigns: calibrate(glue), rejected: [] };
+}
+
+/** Lets the engine time its designs of fast arithmetic, in about 25 ms, and take the best. */
+function calibrate(glue: Engine["glue"]): DesignTiming[] {
+  const rates = glue.calibrate(() => performance.now());
+  const chosen = rates[DESIGNS.length];
+  return chosen === undefined
+    ? []
+    : DESIGNS.map((design, i) => ({ design, gigabytesPerSecond: rates[i] ?? 0, chosen: i === chosen }));
 }
 
 function started(): Engine {
