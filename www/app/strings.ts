@@ -59,7 +59,7 @@ export const en = {
       "The engine is compiled several times, each for a different set of processor instructions. The page tries the fastest first.",
     noIsolation:
       "This page is not cross-origin isolated (the server sends no COOP and COEP headers), so the browser gives it no shared memory. It works the same on one thread, only slower.",
-    designs: "Fast arithmetic, timed on this machine when the engine started",
+    designs: "Fast arithmetic, timed on this machine when the model was loaded",
     chosen: "in use",
     passedOver: "Passed over",
   },

@@ -226,8 +226,8 @@ export async function loadModel(source: ModelSource, options: LoadOptions = {}):
       const onReport = (message: Report) => {
         if (message.kind === "progress") report(message.progress);
       };
-      const facts = await connection.call("load", request, { signal, onReport, grace: 0 });
-      return model(connection, facts, { ...variant, rejected: [...rejected, ...variant.rejected] });
+      const { facts, fastDesigns } = await connection.call("load", request, { signal, onReport, grace: 0 });
+      return model(connection, facts, { ...variant, fastDesigns, rejected: [...rejected, ...variant.rejected] });
     } catch (error) {
       connection.dispose();
       // A build that computes wrongly here is passed over, and the next one tried.

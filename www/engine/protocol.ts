@@ -6,6 +6,7 @@ import type {
   Arithmetic,
   BitsAndBytesConfig,
   ComputeDtype,
+  DesignTiming,
   Footprint,
   GeneratedToken,
   Inspection,
@@ -75,7 +76,7 @@ export interface Calls {
   };
   load: {
     request: LoadRequest;
-    result: ModelFacts;
+    result: { facts: ModelFacts; fastDesigns: DesignTiming[] };
   };
   footprint: {
     request: { config: string; quantization: BitsAndBytesConfig | null; dtype: string | null; context: number };

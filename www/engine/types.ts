@@ -491,7 +491,7 @@ export interface VariantInfo {
   threads: number;
   /** The kernels inside: "scalar", "simd128" or "relaxed-simd". */
   isa: string;
-  /** The designs of fast arithmetic as they were timed when the engine started; none where this build has only one. */
+  /** The designs of fast arithmetic as they were timed when the model was loaded; none where this build has only one. */
   fastDesigns: DesignTiming[];
   /** The builds that were passed over, the best first, each with the reason in words. */
   rejected: { name: VariantName; reason: string }[];
