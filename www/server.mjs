@@ -2,11 +2,12 @@
 // node server.mjs [--root dist] [--port 8080] [--no-isolation] [--mount NAME=FOLDER]...
 
 import { createReadStream, readFileSync } from "node:fs";
-import { stat } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { createServer } from "node:http";
 import { extname, join, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
+import { parseArgs, promisify } from "node:util";
+import { gzip } from "node:zlib";
 
 const { values: options } = parseArgs({
   options: {
@@ -45,6 +46,17 @@ const types = {
   ".webmanifest": "application/manifest+json",
 };
 
+/** What static hosts compress. Weights do not get smaller, and are asked for in ranges. */
+const COMPRESSED = new Set([".css", ".html", ".js", ".svg", ".wasm", ".webmanifest"]);
+/** Compressed files by path and version; each is compressed once. */
+const compressed = new Map();
+
+function gzipped(file, etag) {
+  const key = `${file} ${etag}`;
+  if (!compressed.has(key)) compressed.set(key, readFile(file).then((content) => promisify(gzip)(content, { level: 9 })));
+  return compressed.get(key);
+}
+
 /** First and last byte of a `Range: bytes=` header with one range, or null where it cannot be satisfied. */
 function byteRange(header, size) {
   const match = /^bytes=(\d*)-(\d*)$/.exec(header);
@@ -78,9 +90,17 @@ async function answer(request, response) {
   response.setHeader("Accept-Ranges", "bytes");
   // Names under assets/ carry a hash of the content; everything else is looked at anew.
   response.setHeader("Cache-Control", path.includes("/assets/") ? "max-age=31536000, immutable" : "no-cache");
-  const etag = `"${found.size.toString(36)}-${Math.round(found.mtimeMs).toString(36)}"`;
+  const compress =
+    COMPRESSED.has(extname(file)) && request.headers.range === undefined && /\bgzip\b/.test(request.headers["accept-encoding"] ?? "");
+  if (COMPRESSED.has(extname(file))) response.setHeader("Vary", "Accept-Encoding");
+  const etag = `"${found.size.toString(36)}-${Math.round(found.mtimeMs).toString(36)}${compress ? "-gzip" : ""}"`;
   response.setHeader("ETag", etag);
   if (request.headers["if-none-match"]?.split(/,\s*/).includes(etag)) return response.writeHead(304).end();
+  if (compress) {
+    const content = await gzipped(file, etag);
+    response.writeHead(200, { "Content-Encoding": "gzip", "Content-Length": content.length });
+    return response.end(request.method === "HEAD" ? undefined : content);
+  }
   // A part of another version than the one asked for would be of no use.
   const sameVersion = (request.headers["if-range"] ?? etag) === etag;
   const wanted = sameVersion ? request.headers.range : undefined;

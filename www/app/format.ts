@@ -20,8 +20,9 @@ export function bytes(value: number, digits = 3): string {
   return `${scaled.toFixed(decimals)}${SPACE}${unit}`;
 }
 
+/** "14,172,416". The browser's own formatter takes 30 ms the first time. */
 export function count(value: number): string {
-  return Math.round(value).toLocaleString("en-US");
+  return String(Math.round(value)).replace(/\B(?=(?:\d{3})+$)/g, ",");
 }
 
 /** A share of 1 as "5.4 %". */

@@ -35,7 +35,7 @@ export class CountedSite {
     await new Promise((resolve) => server.stdout.once("data", resolve));
     const front = (this.#front = createServer((request, response) => {
       const { url = "/", headers } = request;
-      const passed = ask({ port: BEHIND, path: url, headers }, (answer) => {
+      const passed = ask({ port: BEHIND, path: url, headers: { ...headers, "accept-encoding": "identity" } }, (answer) => {
         response.writeHead(answer.statusCode ?? 502, answer.headers);
         answer.on("data", (piece: Buffer) => this.sent.set(url, (this.sent.get(url) ?? 0) + piece.length));
         answer.pipe(response);
