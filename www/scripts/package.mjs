@@ -19,8 +19,8 @@ const engine = join(www, "engine");
 const version = /^version = "(.*)"$/m.exec(readFileSync(join(www, "../Cargo.toml"), "utf8"))[1];
 const { variants } = JSON.parse(readFileSync(join(engine, "variants.json"), "utf8"));
 
-// Four builds of at most 150 KB gzipped are the goal; the gate is what they take today and some room.
-const LIMIT = 1_700_000;
+// Four builds of at most 150 KB gzipped are the goal; the gate is what they take today and some room, and may only be lowered.
+const LIMIT = 1_250_000;
 
 rmSync(out, { recursive: true, force: true });
 mkdirSync(out, { recursive: true });

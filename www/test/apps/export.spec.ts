@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Page } from "@playwright/test";
 import { nibblama, safetensors } from "../engine/support";
-import { repository, type Site } from "./site";
+import { golden, type Site } from "./site";
 import { expect, test } from "./support";
 import type { ExportOptions, LoadOptions } from "../../engine/index";
 
@@ -37,7 +37,7 @@ async function exported(page: Page, site: Site, model: string, load: LoadOptions
 test("an exported model is the checkpoint that the command line writes, byte for byte", async ({ engine, site }) => {
   for (const [quantization, flags] of [["nf4-dq", ["--double-quant"]], ["int8", ["--quant-type", "int8"]]] as const) {
     const folder = await exported(engine, site, "golden/llama_a-bf16", { quantization }, {});
-    const source = join(repository, "tests/fixtures/golden/models/llama_a/bf16");
+    const source = join(golden, "models/llama_a/bf16");
     const out = join(mkdtempSync(join(tmpdir(), "nibblama-cli-")), "out");
     nibblama("quantize", source, out, ...flags);
     const [ours, theirs] = [folder, out].map((each) => safetensors(readFileSync(join(each, "model.safetensors"))));
@@ -61,8 +61,8 @@ test("an exported model is the checkpoint that the command line writes, byte for
 });
 
 test("base and adapter merged: the model itself stays, the export has both", async ({ engine, site }) => {
-  site.models.set("golden/lora_all", join(repository, "tests/fixtures/golden/lora/lora_all"));
-  site.models.set("golden/llama_a-f32", join(repository, "tests/fixtures/golden/models/llama_a/f32"));
+  site.models.set("golden/lora_all", join(golden, "lora/lora_all"));
+  site.models.set("golden/llama_a-f32", join(golden, "models/llama_a/f32"));
   const merged = await exported(engine, site, "golden/llama_a-nf4", {}, { format: "bfloat16", adapter: "a" }, "golden/lora_all");
   const quantized = await exported(engine, site, "golden/llama_a-nf4", {}, { adapter: "a" }, "golden/lora_all");
   expect(existsSync(join(merged, "model.safetensors"))).toBe(true);

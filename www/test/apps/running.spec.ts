@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Page } from "@playwright/test";
 import { references, safetensors } from "../engine/support";
-import { golden, type Site } from "./site";
+import { golden, repository, type Site } from "./site";
 import { expect, test } from "./support";
 import type { Model } from "../../engine/index";
 
@@ -57,7 +57,7 @@ test("a prompt that begins like the text before is not read again, and the text 
 
 test("an adapter changed within a text is no text to reuse, and its strength can be set", async ({ engine, site }) => {
   await open(engine, site, { arithmetic: "exact" });
-  site.models.set("test/rhymes", join(golden, "../../../models/adapters/rhymes"));
+  site.models.set("test/rhymes", join(repository, "models/adapters/rhymes"));
   const result = await engine.evaluate(
     async ([adapter, story]) => {
       const logits = async () => [...(await window.model.logits("Once upon a time")).data].join();
