@@ -5,6 +5,7 @@
 use wasm_bindgen::prelude::*;
 
 use super::{loader, to_js};
+use crate::checkpoint::Dtype;
 use crate::error::{Error, ErrorCode, Result};
 use crate::kernels::{self, Arithmetic};
 use crate::model::linear::{Linear, LinearScratch, Matrix};
@@ -41,17 +42,20 @@ impl Bench {
             if cols * rows != values.len() || copies == 0 {
                 return Err(Error::new(ErrorCode::InvalidArgument, "not whole rows, or no copies"));
             }
-            let matrix = match quantization {
-                Some(json) => {
-                    let format = loader::quantization_from(&json)?.format;
-                    Matrix::quantize(&Floats::F32(values.clone()), rows, cols, &format)?
-                }
-                None => Matrix::Dense(Floats::from_f32(values.clone(), &crate::checkpoint::Dtype::BF16)?),
+            let format = quantization.as_deref().map(loader::quantization_from).transpose()?;
+            let values = Floats::F32(values);
+            let layer = || -> Result<Linear> {
+                let matrix = match &format {
+                    Some(config) => Matrix::quantize(&values, rows, cols, &config.format)?,
+                    None => Matrix::Dense(Floats::from_f32(values.to_f32_vec(), &Dtype::BF16)?),
+                };
+                Ok(Linear { matrix, bias: None, rows, cols })
             };
-            let layer = Linear { matrix, bias: None, rows, cols };
+            // Made anew each time: copying a layer is code that nothing else needs.
+            let layers = (0..copies).map(|_| layer()).collect::<Result<_>>()?;
             Ok(Bench {
-                values,
-                layers: vec![layer; copies],
+                values: values.to_f32_vec(),
+                layers,
                 next: 0,
                 scratch: LinearScratch::default(),
                 y: Vec::new(),
