@@ -46,7 +46,7 @@ export async function measureDevice(
     const chosen = await builds();
     await micro(target, record, chosen.one, 5);
     for (const shape of shapes) {
-      const contenders = await ourContenders(target, record, shape, chosen);
+      const contenders = await ourContenders(target, record, shape, chosen, "bf16");
       await compete(target, record, contenders, { shape, rounds: 5, tokens: 16 });
       await endOurs(target);
     }

@@ -2,7 +2,7 @@
 
 import type { Measurements } from "./measurements";
 import { SHAPES, weights, type ShapeName } from "./shapes";
-import { ARITHMETICS, NF4, rate, threadsText, type Builds, type Target } from "./target";
+import { ARITHMETICS, NF4, NF4_HEAD, rate, threadsText, type Builds, type Target } from "./target";
 
 export const PROMPT = 128;
 /** Seconds of one turn from which a contender is not asked again. */
@@ -19,41 +19,56 @@ export interface Contender {
 }
 
 export const modelName = (shape: ShapeName, kind: "decode" | "prefill", who: string) => `${shape} ${kind}, ${who}`;
-export const oursName = (arithmetic: string, threads: number) => `${arithmetic}, ${threadsText(threads)}`;
+/** How `lm_head` is stored: "bf16", as bitsandbytes does by default, or "NF4" like all else. */
+export type Head = "bf16" | "NF4";
+export const oursName = (arithmetic: string, head: Head, threads: number) => `${arithmetic}, lm_head ${head}, ${threadsText(threads)}`;
 
 /** Makes our models of that shape, checks them, and returns who computes with them. */
-export async function ourContenders(target: Target, record: Measurements, shape: ShapeName, builds: Builds): Promise<Contender[]> {
-  const { layers, lmHead } = weights(SHAPES[shape]);
-  const mb = (bytes: number | undefined) => `${((bytes ?? 0) / 1e6).toFixed(1)} MB`;
+export async function ourContenders(
+  target: Target,
+  record: Measurements,
+  shape: ShapeName,
+  builds: Builds,
+  head: Head,
+): Promise<Contender[]> {
   const contenders: Contender[] = [];
   const all = [["one", builds.one, 1], ["many", builds.many, builds.threads]] as const;
-  for (const [key, variant, threads] of all) {
+  for (const [name, variant, threads] of all) {
     if (variant === null) continue;
+    const key = `${name} ${head}`;
     target.step(`${shape}: ${variant}`);
     const started = await target.ours(key, "start", variant, threads);
     if (started.threads !== threads) throw new Error(`${started.threads} threads started, not ${threads}`);
-    const memory = await target.ours(key, "model", shape, NF4, 512);
-    if (key === "one") {
-      const nf4 = mb((memory["packed_codes"] ?? 0) + (memory["absmax"] ?? 0));
-      record.note(`${shape}: ${(layers / 1e6).toFixed(1)} M weights in layers, NF4 in blocks of 64 with f32 scales, ${nf4}`);
-      record.note(`${shape}: ${(lmHead / 1e6).toFixed(1)} M weights in lm_head; with the embedding ${mb(memory["floats_16bit"])} in 16 bits`);
-    }
+    const memory = await target.ours(key, "model", shape, head === "NF4" ? NF4_HEAD : NF4, 512);
+    if (threads === 1) noteSizes(record, shape, head, memory);
     for (const arithmetic of ARITHMETICS) {
       const { prefill, decode } = await target.ours(key, "checkModel", arithmetic);
-      if (arithmetic !== "exact" && key === "one") {
+      if (arithmetic !== "exact" && threads === 1) {
         const [a, b] = [prefill.toExponential(1), decode.toExponential(1)];
-        record.note(`${shape}, ${arithmetic}: logits differ from the exact ones by ${a} after prefill, ${b} after decode`);
+        record.note(`${shape}, ${arithmetic}, lm_head ${head}: logits differ from the exact ones by ${a} after prefill, ${b} after decode`);
       }
       // More threads in exact arithmetic tell nothing new.
-      if (key === "many" && arithmetic === "exact") continue;
+      if (threads > 1 && arithmetic === "exact") continue;
       contenders.push({
-        name: oursName(arithmetic, threads),
+        name: oursName(arithmetic, head, threads),
         decode: async (tokens) => rate(tokens, await target.ours(key, "decode", arithmetic, tokens)),
         prefill: async (prompt) => rate(prompt, await target.ours(key, "prefill", arithmetic, prompt)),
       });
     }
   }
   return contenders;
+}
+
+function noteSizes(record: Measurements, shape: ShapeName, head: Head, memory: Record<string, number>): void {
+  const { layers, lmHead } = weights(SHAPES[shape]);
+  const million = (n: number) => `${(n / 1e6).toFixed(1)} M`;
+  const mb = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`;
+  const nf4 = mb((memory["packed_codes"] ?? 0) + (memory["absmax"] ?? 0));
+  const floats = mb(memory["floats_16bit"] ?? 0);
+  record.note(
+    `${shape}, lm_head ${head}: ${million(layers)} weights in layers and ${million(lmHead)} in lm_head; ` +
+      `${nf4} in NF4 with f32 scales for blocks of 64, ${floats} in 16 bits, the embedding included`,
+  );
 }
 
 export async function compete(
@@ -85,6 +100,5 @@ export async function compete(
 
 /** Ends the workers of {@link ourContenders}. */
 export async function endOurs(target: Target): Promise<void> {
-  await target.end("one");
-  await target.end("many");
+  for (const name of ["one", "many"]) for (const head of ["bf16", "NF4"]) await target.end(`${name} ${head}`);
 }

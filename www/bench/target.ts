@@ -22,6 +22,8 @@ export interface Builds {
 }
 
 export const NF4 = { load_in_4bit: true, bnb_4bit_quant_type: "nf4", bnb_4bit_use_double_quant: false };
+/** Everything in 4 bits, as a GGUF file of Q4_0 has it: bitsandbytes leaves out `lm_head` unless told what to leave out. */
+export const NF4_HEAD = { ...NF4, llm_int8_skip_modules: [] };
 export const ARITHMETICS = ["exact", "near-exact", "fast"] as const;
 
 export const threadsText = (threads: number) => (threads === 1 ? "1 thread" : `${threads} threads`);

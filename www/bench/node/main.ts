@@ -15,17 +15,29 @@ import { fetchPackages } from "./packages";
 import { goals, goalTable, table } from "./report";
 import { threads } from "./threads";
 
+const PARTS = ["micro", "threads", "embedded", "context", "42m", "417m", "tinyllama"];
+
 const { values: options } = parseArgs({
   options: {
     quick: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
-    /** Parts: "micro", "threads", "embedded", "context", "42m", "417m", "tinyllama". */
     only: { type: "string", multiple: true, default: [] },
     tinyllama: { type: "boolean", default: false },
-    /** Puts the run into BENCHMARKS.md. */
     write: { type: "boolean", default: false },
+    help: { type: "boolean", default: false },
   },
 });
+if (options.help) {
+  console.log(`./build.sh bench [--quick] [--json] [--only PART]... [--tinyllama] [--write]
+  --quick      fewer rounds: at most 10 minutes
+  --json       the last line of the output is one JSON object
+  --only PART  ${PARTS.join(", ")}; may be given several times
+  --tinyllama  the shape with 1.1 B weights too
+  --write      puts the run into BENCHMARKS.md`);
+  process.exit();
+}
+const unknown = options.only.filter((part) => !PARTS.includes(part));
+if (unknown.length > 0) throw new Error(`no such part: ${unknown.join(", ")}; there are ${PARTS.join(", ")}`);
 const { quick, only } = options;
 const www = fileURLToPath(new URL("..", import.meta.url));
 const packages = fileURLToPath(new URL("../../target/bench/peers", import.meta.url));
@@ -61,13 +73,14 @@ try {
   const plans = [
     { shape: "42m", rounds: quick ? 5 : 9, tokens: 32, brief: false, third: true },
     { shape: "417m", rounds: quick ? 3 : 5, tokens: 16, brief: quick, third: true },
-    ...(options.tinyllama ? [{ shape: "tinyllama", rounds: 3, tokens: 8, brief: true, third: false } as const] : []),
+    ...(options.tinyllama || only.includes("tinyllama") ? [{ shape: "tinyllama", rounds: 3, tokens: 8, brief: true, third: false } as const] : []),
   ] as const;
   for (const plan of plans) {
     if (!wanted(plan.shape)) continue;
     log(`${plan.shape}: prefill and decode`);
-    const ours = await ourContenders(driver, record, plan.shape, builds);
-    await compete(driver, record, [...ours, ...(await peers(driver, plan))], plan);
+    const same = await ourContenders(driver, record, plan.shape, builds, "NF4");
+    const byDefault = await ourContenders(driver, record, plan.shape, { ...builds, many: null }, "bf16");
+    await compete(driver, record, [...same, ...byDefault, ...(await peers(driver, plan))], plan);
     await endOurs(driver);
     await driver.peer("unload", plan.shape);
     shapes.push(plan.shape);

@@ -15,7 +15,10 @@ export interface Goal {
   goal: number | { most: number } | null;
 }
 
-/** Ratios of what was measured in this run. Where several shapes were, the smallest counts. */
+/**
+ * Ratios of what was measured in this run. Where several shapes were, the smallest counts. The weights are the same in
+ * number and all in 4 bits, unless the key says that ours has `lm_head` in 16 bits, as it has by default.
+ */
 export function goals(record: Measurements, shapes: readonly ShapeName[]): Goal[] {
   const found: Goal[] = [];
   const ratio = (key: string, goal: Goal["goal"], kind: "decode" | "prefill", ours: string, theirs: string) => {
@@ -24,18 +27,20 @@ export function goals(record: Measurements, shapes: readonly ShapeName[]): Goal[
     found.push({ key, value: known.length === 0 ? null : Math.min(...known), goal });
     shapes.forEach((shape, i) => found.push({ key: `${key}_${shape}`, value: each[i] ?? null, goal: null }));
   };
-  const [exact, nearExact, fast] = [oursName("exact", 1), oursName("near-exact", 1), oursName("fast", 1)];
+  const [exact, nearExact, fast] = [oursName("exact", "NF4", 1), oursName("near-exact", "NF4", 1), oursName("fast", "NF4", 1)];
   const [q4, nl] = [secondName("Q4_0", 1), secondName("IQ4_NL", 1)];
   ratio("decode_near_exact_vs_wllama_q4_0", 4, "decode", nearExact, q4);
   ratio("decode_fast_vs_wllama_q4_0", 7, "decode", fast, q4);
   ratio("prefill_near_exact_vs_wllama_q4_0", 7, "prefill", nearExact, q4);
   ratio("prefill_fast_vs_wllama_q4_0", 10, "prefill", fast, q4);
+  ratio("decode_near_exact_lm_head_16bit_vs_wllama_q4_0", 4, "decode", oursName("near-exact", "bf16", 1), q4);
+  ratio("decode_fast_lm_head_16bit_vs_wllama_q4_0", 7, "decode", oursName("fast", "bf16", 1), q4);
   ratio("decode_exact_vs_wllama_iq4_nl", 3, "decode", exact, nl);
   ratio("prefill_exact_vs_wllama_iq4_nl", null, "prefill", exact, nl);
   ratio("decode_near_exact_vs_wllama_3", 7, "decode", nearExact, THIRD);
   ratio("prefill_near_exact_vs_wllama_3", 7, "prefill", nearExact, THIRD);
-  ratio("decode_near_exact_vs_wllama_q4_0_2_threads", null, "decode", oursName("near-exact", 2), secondName("Q4_0", 2));
-  const two = record.ratio(modelName("417m", "decode", oursName("near-exact", 2)), modelName("417m", "decode", nearExact));
+  ratio("decode_near_exact_vs_wllama_q4_0_2_threads", null, "decode", oursName("near-exact", "NF4", 2), secondName("Q4_0", 2));
+  const two = record.ratio(modelName("417m", "decode", oursName("near-exact", "NF4", 2)), modelName("417m", "decode", nearExact));
   found.push({ key: "threads2_vs_1", value: two, goal: 1.7 });
   for (const [key, arithmetic, goal] of [["near_exact", "near-exact", 0.35], ["fast", "fast", 0.6]] as const) {
     const share = record.median(`${productName(COLD_CASE, 1, arithmetic)}: share of memory's speed`);
