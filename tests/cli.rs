@@ -16,6 +16,8 @@ mod models;
 mod quantize;
 #[path = "cli/sizes.rs"]
 mod sizes;
+#[path = "cli/tensor.rs"]
+mod tensor;
 #[path = "cli/text.rs"]
 mod text;
 

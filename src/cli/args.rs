@@ -20,9 +20,9 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Show the layers, tensors and memory of a model without loading it
+    /// Show the layers, tensors and memory of a model without loading it, or one tensor in 4 bits
     #[command(
-        after_help = "Example:\n  nibblama inspect ./llama-nf4\n  nibblama inspect ./llama --quant-type nf4 --double-quant"
+        after_help = "Example:\n  nibblama inspect ./llama-nf4\n  nibblama inspect ./llama --quant-type nf4 --double-quant\n  nibblama inspect ./llama --tensor model.layers.0.mlp.up_proj --block 12 --double-quant"
     )]
     Inspect(Inspect),
     /// Compute the memory of a model from its config.json alone
@@ -146,6 +146,12 @@ pub struct Inspect {
     /// Also give the bytes of a kv cache for this many tokens
     #[arg(long, value_name = "N")]
     pub context: Option<usize>,
+    /// Show this weight instead: one block step by step, blocksizes, double quantization, formats [in nf4]
+    #[arg(long, value_name = "NAME")]
+    pub tensor: Option<String>,
+    /// The block of --tensor to show
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "tensor")]
+    pub block: usize,
     #[command(flatten)]
     pub quantization: Quantization,
 }

@@ -1,4 +1,4 @@
-//! `nibblama inspect`: a model folder seen through its headers, without reading a weight.
+//! `nibblama inspect`: a model folder seen through its headers, without reading a weight unless one is asked for.
 
 use std::collections::BTreeMap;
 
@@ -16,6 +16,9 @@ use crate::load;
 use crate::output::{Outcome, grouped, json_of, print, print_json, table};
 
 pub fn run(args: &Inspect, json: bool) -> Outcome {
+    if let Some(name) = &args.tensor {
+        return crate::tensor::run(args, name, json);
+    }
     let config = load::read_config(&args.dir)?;
     let context = check_context(args.context)?;
     let flags = &args.quantization;

@@ -12,6 +12,7 @@ mod load;
 mod logits;
 mod output;
 mod quantize;
+mod tensor;
 mod text;
 mod tokenize;
 
