@@ -60,7 +60,7 @@ setup_browser() {
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     say "installing chromium and chromium-driver"
     apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium chromium-driver >/dev/null \
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium chromium-driver fonts-nanum >/dev/null \
       || fail "apt-get could not install chromium and chromium-driver"
   fi
   find_browser || fail "no Chromium found; install it with its driver, or set CHROME and CHROMEDRIVER to their paths"

@@ -108,8 +108,8 @@ function noPreload(): Plugin {
 /** Few scripts, as many small ones compress worse: the page with its first view, the other views, all Korean. */
 const SCRIPTS = [
   { name: "ko", test: /\.ko\.ts$/ },
-  { name: "views", test: /www\/(views\/(?!index\.|bench\.|view\.|question\.|words\.|(words\/)?headline\.)|app\/lab\.|engine\/lab)/ },
-  { name: "page", test: /www\/(app\/(?!sw\.)|draw\/|engine\/(?!export)|views\/(?!bench))|node_modules\/(@?preact|wasm-feature-detect)\/|preload-helper/ },
+  { name: "views", test: /www\/(views\/(?!index\.|bench\.|merge\.|view\.|question\.|words\.|(words\/)?headline\.)|app\/lab\.|engine\/lab)/ },
+  { name: "page", test: /www\/(app\/(?!sw\.)|draw\/|engine\/(?!export)|views\/(?!bench|merge\.))|node_modules\/(@?preact|wasm-feature-detect)\/|preload-helper/ },
 ];
 
 /** Parts of the worker for models that a visitor brings. */

@@ -33,6 +33,9 @@ function clampInto(value: number, min: number, max: number): number {
   return Math.min(max, Math.max(min, value));
 }
 
+/** The builds of the engine, after the choice of the best. */
+export const KERNELS = ["auto", "relaxed-threads", "simd128-threads", "relaxed", "simd128"] as const;
+
 /** Every setting that a link carries, with its key in the hash. */
 export const FIELDS = {
   lang: oneOf("", "en", "ko"),
@@ -63,7 +66,12 @@ export const FIELDS = {
   /** What the tab computes in when both forms are compared; `compute_dtype` is what a GPU would. */
   tab_dtype: oneOf("float32", "bfloat16", "float16"),
   arithmetic: oneOf("near-exact", "exact", "fast"),
+  /** The build of the engine that compares. */
+  kernel: oneOf(...KERNELS),
   adapter: oneOf("rhymes", "dialogue", "olden", "own"),
+  /** Whether the adapter stands beside the weights or is added into them, and how strongly it counts. */
+  lora: oneOf("beside", "merged"),
+  strength: decimal(1, 0, 2),
   /** Tokens of kv cache, as a power of two. */
   context: integer(12, 7, 17),
 

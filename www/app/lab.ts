@@ -103,6 +103,8 @@ export interface Answer<T> {
   /** The newest answer; the one before stays until it comes. */
   value: T | null;
   error: Error | null;
+  /** What `value` is about: another than the chosen tensor while that one's answer is on its way. */
+  tensor: LabTensor | null;
 }
 
 /**
@@ -110,7 +112,7 @@ export interface Answer<T> {
  * last is asked, so that a drag never runs behind.
  */
 export function useAnswer<T>(ask: (lab: Lab, tensor: LabTensor) => Promise<T>, of: readonly unknown[]): Answer<T> {
-  const [answer, setAnswer] = useState<Answer<T>>({ value: null, error: null });
+  const [answer, setAnswer] = useState<Answer<T>>({ value: null, error: null, tensor: null });
   const line = useRef({ busy: false, next: null as (() => void) | null, gone: false });
   useEffect(() => {
     wanted.value = true;
@@ -130,10 +132,10 @@ export function useAnswer<T>(ask: (lab: Lab, tensor: LabTensor) => Promise<T>, o
       current.busy = true;
       void ask(opened, subject)
         .then(
-          (value) => !current.gone && setAnswer({ value, error: null }),
+          (value) => !current.gone && setAnswer({ value, error: null, tensor: subject }),
           (error: unknown) => {
             if (current.gone || isAbort(error)) return;
-            setAnswer({ value: null, error: error instanceof Error ? error : new Error(String(error)) });
+            setAnswer({ value: null, error: error instanceof Error ? error : new Error(String(error)), tensor: subject });
           },
         )
         .finally(() => {
@@ -146,5 +148,5 @@ export function useAnswer<T>(ask: (lab: Lab, tensor: LabTensor) => Promise<T>, o
     if (current.busy) current.next = run;
     else run();
   }, [opened, subject, ...of]);
-  return answer;
+  return answer.value === null ? { ...answer, tensor: subject } : answer;
 }

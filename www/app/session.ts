@@ -201,6 +201,12 @@ async function recover(error: Error): Promise<void> {
   session.error.value = error;
 }
 
+/** The page's sampler. */
+export function sampling(): { seed: number; do_sample: boolean; temperature?: number } {
+  const temperature = state.temp.peek();
+  return { seed: state.seed.peek(), do_sample: temperature > 0, ...(temperature > 0 ? { temperature } : {}) };
+}
+
 /** Continues the prompt; what was being written stops. */
 export async function write(): Promise<void> {
   const model = session.model.value;
@@ -227,12 +233,9 @@ export async function write(): Promise<void> {
   };
   let first = 0;
   try {
-    const temperature = state.temp.value;
     const steps = model.generate(prompt, {
       max_new_tokens: MAX_NEW_TOKENS,
-      seed: state.seed.value,
-      do_sample: temperature > 0,
-      ...(temperature > 0 ? { temperature } : {}),
+      ...sampling(),
       signal: abort.signal,
     });
     for await (const { text, time, finish } of steps) {

@@ -136,14 +136,14 @@ export const ko: Strings = {
     pickFolder: "폴더 고르기",
     pickFiles: "파일 고르기",
     drop: "모델 폴더나 파일을 놓으세요",
-    original: "기본 모델로 돌아가기",
+    original: "내장 모델로 돌아가기",
     loadedFrom: (name) => `불러온 모델: ${name}`,
-    builtIn: "기본 모델",
+    builtIn: "내장 모델",
   },
 
   errors: {
     heading: "잘되지 않았습니다",
-    goesOn: "페이지는 계속 동작합니다. 다시 시도하거나 기본 모델로 돌아가세요.",
+    goesOn: "페이지는 계속 동작합니다. 다시 시도하거나 내장 모델로 돌아가세요.",
     crashed: "엔진이 예기치 않게 멈춰 새로 시작했습니다. 그 밖에 잃은 것은 없습니다.",
     reason: "엔진의 설명",
     retry: "다시 시도",

@@ -90,7 +90,7 @@ export const en = {
     map: { title: "Tensor map", short: "Tensor map" },
     layers: { title: "Layer tree", short: "Layers" },
     side: { title: "Side by side", short: "Side by side" },
-    lora: { title: "LoRA on 4-bit weights", short: "LoRA" },
+    lora: { title: "LoRA on 4\u2011bit weights", short: "LoRA" },
     yours: { title: "Your model", short: "Your model" },
     snippet: { title: "The snippet", short: "Snippet" },
     teacher: { title: "Teacher kit", short: "Teacher kit" },

@@ -12,7 +12,7 @@ interface AxisOptions {
   grid?: number;
 }
 
-export function axisBottom({ ctx, colours, font, text }: Drawing, scale: Scale, y: number, options: AxisOptions): void {
+export function axisBottom({ ctx, width, colours, font, text }: Drawing, scale: Scale, y: number, options: AxisOptions): void {
   const [x0, x1] = scale.range;
   const { rem } = colours;
   line(ctx, colours["rule-strong"], x0, y, x1, y);
@@ -26,8 +26,10 @@ export function axisBottom({ ctx, colours, font, text }: Drawing, scale: Scale, 
     const half = ctx.measureText(label).width / 2;
     // A label that would touch the last one is left out; its tick stays.
     if (x - half < free) continue;
-    text(label, x, y + 7, { align: "center", baseline: "top", colour: colours["ink-2"] });
-    free = x + half + 0.4 * rem;
+    // The outermost labels stay inside of the picture.
+    const centre = Math.min(Math.max(x, half), width - half);
+    text(label, centre, y + 7, { align: "center", baseline: "top", colour: colours["ink-2"] });
+    free = centre + half + 0.4 * rem;
   }
   if (options.title !== undefined) {
     font(0.75);
@@ -69,4 +71,21 @@ export function dot(ctx: CanvasRenderingContext2D, x: number, y: number, radius:
   ctx.strokeStyle = ring;
   ctx.lineWidth = 2;
   ctx.stroke();
+}
+
+/** Stripes inside of a rectangle. */
+export function hatch({ ctx }: Drawing, colour: string, x: number, y: number, width: number, height: number): void {
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(x, y, Math.max(width, 0), height);
+  ctx.clip();
+  ctx.strokeStyle = colour;
+  ctx.lineWidth = 1;
+  ctx.beginPath();
+  for (let at = -height; at < width; at += 6) {
+    ctx.moveTo(x + at, y + height);
+    ctx.lineTo(x + at + height, y);
+  }
+  ctx.stroke();
+  ctx.restore();
 }

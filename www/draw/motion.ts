@@ -25,5 +25,6 @@ export function useTween(target: number): number {
     });
     return () => cancelAnimationFrame(frame);
   }, [target]);
-  return shown;
+  // What was not there before has nothing to move from.
+  return Number.isFinite(shown) ? shown : target;
 }

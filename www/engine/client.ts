@@ -2,7 +2,7 @@
 
 import { NibblamaError, type ErrorDetails } from "./errors";
 import type { Model } from "./index";
-import type { CallName, Calls, LoadRequest, PostedPrompt, PostedSource, Report, ToPage, ToWorker } from "./protocol";
+import type { Calls, LoadRequest, PostedPrompt, PostedSource, Report, ToPage } from "./protocol";
 import { inline } from "./inline";
 import { withRate } from "./progress";
 import { storePlace } from "./store";
@@ -25,19 +25,22 @@ import type {
 } from "./types";
 import { variantsByPreference } from "./variants";
 
-interface Pending {
+interface Pending<R> {
   resolve(result: unknown): void;
   reject(error: unknown): void;
-  report(report: Report): void;
+  report(report: R): void;
   unlisten(): void;
 }
 
-interface CallOptions {
+interface CallOptions<R> {
   signal?: AbortSignal | undefined;
-  /** How long the worker may take to answer an abort before the call settles without it. */
+  /** How long the worker may take to answer an abort before the call settles without it; with 0 it is left alone. */
   grace?: number;
-  onReport?: (report: Report) => void;
+  onReport?: ((report: R) => void) | undefined;
 }
+
+/** The calls of a worker, and what it answers. */
+type Protocol<C> = { [Name in keyof C]: { request: unknown; result: unknown } };
 
 /** The Hub's own address; it is asked only when a page names a model of it. */
 const HUB = "https://huggingface.co/";
@@ -47,11 +50,11 @@ const ABORT_GRACE = 150;
 /** How long after an abort before a worker that does not answer is given up. */
 const STUCK = 5000;
 
-/** One worker and the calls under way in it. */
-class Connection {
+/** One worker and the calls under way in it; what it sends is as in protocol.ts. */
+export class Connection<C extends Protocol<C> = Calls, R = Report> {
   readonly closed: Promise<Error | undefined>;
   #worker: Worker;
-  #pending = new Map<number, Pending>();
+  #pending = new Map<number, Pending<R>>();
   #nextId = 1;
   #end: Error | undefined;
   #settleClosed: (error: Error | undefined) => void = () => undefined;
@@ -61,7 +64,7 @@ class Connection {
       this.#settleClosed = resolve;
     });
     this.#worker = worker;
-    this.#worker.addEventListener("message", (event: MessageEvent<ToPage>) => this.#receive(event.data));
+    this.#worker.addEventListener("message", (event: MessageEvent<ToPage<R>>) => this.#receive(event.data));
     // A script that does not load, or an error outside any call: the worker is of no use any more.
     this.#worker.addEventListener("error", (event) => {
       event.preventDefault();
@@ -69,11 +72,11 @@ class Connection {
     });
   }
 
-  call<Name extends CallName>(
+  call<Name extends keyof C>(
     name: Name,
-    request: Calls[Name]["request"],
-    { signal, onReport, grace = ABORT_GRACE }: CallOptions = {},
-  ): Promise<Calls[Name]["result"]> {
+    request: C[Name]["request"],
+    { signal, onReport, grace = ABORT_GRACE }: CallOptions<R> = {},
+  ): Promise<C[Name]["result"]> {
     return new Promise((resolve, reject) => {
       if (this.#end !== undefined) return reject(this.#end);
       if (signal?.aborted) return reject(aborted(signal));
@@ -82,6 +85,7 @@ class Connection {
         this.#post({ type: "abort", id });
         // The worker may be in the middle of a large matrix: abort settles all the same.
         setTimeout(() => this.#pending.get(id)?.reject(aborted(signal)), grace);
+        if (grace === 0) return;
         setTimeout(() => {
           if (this.#pending.has(id)) {
             this.#close(new NibblamaError("crashed", "the engine did not answer to an abort and was stopped"), id);
@@ -91,12 +95,12 @@ class Connection {
       signal?.addEventListener("abort", abort, { once: true });
       this.#pending.set(id, {
         // Each id belongs to one call, whose result type the protocol fixes.
-        resolve: (result) => resolve(result as Calls[Name]["result"]),
+        resolve: (result) => resolve(result as C[Name]["result"]),
         reject,
         report: onReport ?? (() => undefined),
         unlisten: () => signal?.removeEventListener("abort", abort),
       });
-      this.#post({ type: "call", id, name, request } as ToWorker);
+      this.#post({ type: "call", id, name, request });
     });
   }
 
@@ -105,11 +109,11 @@ class Connection {
     this.#close(new NibblamaError("disposed", "the model was disposed of"));
   }
 
-  #post(message: ToWorker): void {
+  #post(message: object): void {
     this.#worker.postMessage(message);
   }
 
-  #receive(message: ToPage): void {
+  #receive(message: ToPage<R>): void {
     if (message.type === "crash") {
       this.#close(new NibblamaError("crashed", message.reason));
       return;

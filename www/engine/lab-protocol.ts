@@ -1,6 +1,6 @@
 /** The messages between page and the lab's worker. */
 
-import type { PostedError, PostedSource } from "./protocol";
+import type { PostedSource, ToPage } from "./protocol";
 import type {
   LabBlock, LabCodebook, LabDistribution, LabDoubleQuant, LabFormat, LabHeatmap, LabHeatmapRequest, LabOutlier,
   LabRows, LabSettings, LabSweepPoint, LabTensor, LogitsComparison, QuantType,
@@ -45,9 +45,10 @@ export type ToLab =
   | { [Name in LabCallName]: { type: "call"; id: number; name: Name; request: LabCalls[Name]["request"] } }[LabCallName]
   | { type: "abort"; id: number };
 
-export type FromLab =
-  | { type: "progress"; id: number; loaded: number; total: number }
-  | { type: "result"; id: number; result: LabCalls[LabCallName]["result"] }
-  | { type: "error"; id: number; error: PostedError }
-  /** The module trapped: nothing more will come from this worker. */
-  | { type: "crash"; reason: string };
+/** Bytes of a weight, while it is read. */
+export interface LabReport {
+  loaded: number;
+  total: number;
+}
+
+export type FromLab = ToPage<LabReport, LabCalls[LabCallName]["result"]>;

@@ -274,7 +274,7 @@ async function read(tensor: string, { id, signal }: Task): Promise<WasmLens> {
         // The memory may have grown since the last piece, so the view is made anew.
         new Uint8Array(memory.buffer, address + offset, piece.length).set(piece);
         loaded += piece.length;
-        port.postMessage({ type: "progress", id, loaded, total: bytes });
+        port.postMessage({ type: "report", id, report: { loaded, total: bytes } });
       });
       lab.push(file, index);
     }

@@ -132,9 +132,9 @@ export type Report =
   | { kind: "tokens"; tokens: GeneratedToken[] };
 
 /** Worker to page. Each call ends with exactly one `result` or `error`, unless the worker crashes. */
-export type ToPage =
-  | { type: "report"; id: number; report: Report }
-  | { type: "result"; id: number; result: Calls[CallName]["result"] }
+export type ToPage<R = Report, Result = unknown> =
+  | { type: "report"; id: number; report: R }
+  | { type: "result"; id: number; result: Result }
   | { type: "error"; id: number; error: PostedError }
   /** The module trapped: nothing more will come from this worker. */
   | { type: "crash"; reason: string };

@@ -15,8 +15,10 @@ const APART = {
   korean: ["ko"],
   // For models that a visitor brings: chat templates, other tokenizers, the Hub and what is kept of it.
   brought: ["templates", "tokenizers", "hub"],
+  // For who merges an adapter into the weights, by a click.
+  merging: ["merge", "export", "export-client"],
   // For apps; the page has no control that asks for them.
-  apps: ["session", "export", "export-client"],
+  apps: ["session"],
 };
 
 /** Names of a visit's scripts under assets/, and what all take, in bytes gzipped. */

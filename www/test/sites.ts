@@ -17,6 +17,8 @@ export const SITES = {
 
 /** Folders that are served besides, by the first part of the path. */
 export const MOUNTS = {
+  /** What tests write for the page to read. */
+  made: resolve(www, "test-results/made"),
   golden: resolve(www, "..", process.env["NIBBLAMA_GOLDEN"] ?? "tests/fixtures/golden"),
 };
 

@@ -21,7 +21,8 @@ const words = viewWords(en, () => import("./words/block.ko"));
 
 /** The outlier that the question asks about. */
 const ASKED = 16;
-const WINDOW = 32;
+/** Weights whose bytes are shown: the whole of a block of 64. */
+const WINDOW = 64;
 
 interface Shown {
   codebook: LabCodebook;
@@ -57,15 +58,16 @@ export default function Block(): JSX.Element {
   const shown = answer.value;
   const step = state.step.value;
   const snapped = useTween(step >= 2 ? 1 : 0);
-  const whole = useTween(shown === null ? 0 : (shown.block.absmax ?? shown.block.scale));
-  const name = short(tensor.value?.name ?? "");
+  const whole = useTween(shown === null ? Number.NaN : (shown.block.absmax ?? shown.block.scale));
+  const name = short(answer.tensor?.name ?? "");
   const original = tensor.value?.original !== false;
   const here = Math.min(position, (shown?.block.codes.length ?? 1) - 1);
   const turn = (next: number) => choose(blockIndex.value * settings.value.blocksize + next);
   return (
     <View
       id="block"
-      text={<p>{t.text}</p>}
+      late={answer.tensor !== tensor.value}
+      text={t.text}
       takeaway={shown === null ? null : sentence(shown)}
       caption={t.caption(name, count(index))}
       controls={
@@ -87,7 +89,7 @@ export default function Block(): JSX.Element {
           </div>
         </>
       }
-      explain={t.explain.map((paragraph) => <p key={paragraph}>{paragraph}</p>)}
+      explain={t.explain}
       questions={shown === null || !original ? null : <Asked before={shown.plain} index={index} />}
       table={shown === null ? null : tableOf(shown.block, `${name}, ${count(index)}`)}
     >
@@ -284,7 +286,7 @@ function drawBars(drawing: Drawing, { block, codebook }: Shown, { step, here, sn
   font(0.78);
   const direct: [string, string][] =
     step === 4
-      ? [[t.original, colours.full], [t.restored, colours.four]]
+      ? [[t.original, colours["full-2"]], [t.restored, colours.four]]
       : step >= 2
         ? [[t.original, colours.full], [t.level, colours.four]]
         : [[t.original, colours.full]];
@@ -297,13 +299,13 @@ function drawBars(drawing: Drawing, { block, codebook }: Shown, { step, here, sn
   }
 }
 
-const CELL = 2.7;
+const CELL = 2.4;
 function bytesInRow(width: number, rem: number): number {
   const fit = Math.floor(width / (CELL * rem));
   return fit >= 16 ? 16 : fit >= 8 ? 8 : 4;
 }
 
-/** The bytes around the chosen weight: all of a block of 64 does not fit, so a window of it. */
+/** The bytes around the chosen weight: of a longer block a window. */
 const windowOf = (block: LabBlock, here: number): number => {
   const start = here - (here % WINDOW);
   return Math.min(start, Math.max(0, block.codes.length - WINDOW));

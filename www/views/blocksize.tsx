@@ -42,9 +42,10 @@ export default function Blocksize(): JSX.Element {
   return (
     <View
       id="blocksize"
-      text={<p>{t.text}</p>}
+      late={answer.tensor !== tensor.value}
+      text={t.text}
       takeaway={sweeps === null ? withoutOriginals() : sentence(sweeps[on])}
-      caption={t.caption(quant_type.toUpperCase(), short(tensor.value?.name ?? ""))}
+      caption={t.caption(quant_type.toUpperCase(), short(answer.tensor?.name ?? ""))}
       controls={
         <>
           <div class="choice">
@@ -55,9 +56,9 @@ export default function Blocksize(): JSX.Element {
           <Choice blocks={false} weights={false} />
         </>
       }
-      explain={t.explain.map((paragraph) => <p key={paragraph}>{paragraph}</p>)}
+      explain={t.explain}
       questions={sweeps === null ? null : <Asked sweep={sweeps.single} />}
-      table={sweeps === null ? null : tableOf(sweeps)}
+      table={sweeps === null ? null : tableOf(sweeps, short(answer.tensor?.name ?? ""))}
     >
       <LabNotice error={answer.error} />
       {withoutOriginals() !== null ? null : (
@@ -86,9 +87,11 @@ export default function Blocksize(): JSX.Element {
 const inWords = (point: LabSweepPoint) =>
   words.value.point(count(point.blocksize), point.bits_per_weight.toFixed(3), small(point.rmse));
 
+/** The chosen blocksize beside 64; 64 itself beside the longest. */
 function sentence(sweep: readonly LabSweepPoint[]): string {
-  const first = sweep.find(({ blocksize }) => blocksize === 64) ?? sweep[0];
-  const last = sweep.at(-1);
+  const at = (size: number) => sweep.find(({ blocksize }) => blocksize === size);
+  const chosen = state.blocksize.value;
+  const [first, last] = [at(Math.min(chosen, 64)), chosen === 64 ? sweep.at(-1) : at(Math.max(chosen, 64))];
   if (first === undefined || last === undefined) return "";
   const saved = (first.bits_per_weight - last.bits_per_weight).toFixed(3);
   return words.value.takeaway(count(first.blocksize), count(last.blocksize), saved, percent(last.rmse / first.rmse - 1, 0));
@@ -109,6 +112,9 @@ function Asked({ sweep }: { sweep: readonly LabSweepPoint[] }): JSX.Element | nu
   );
 }
 
+/** Two digits are enough between round ticks. */
+const tick = (value: number) => String(Number(value.toPrecision(3)));
+
 interface Scales {
   x: Scale;
   y: Scale;
@@ -119,11 +125,14 @@ const beyond = (point: LabSweepPoint) => point.bits_per_weight - 4;
 
 function scales(width: number, height: number, rem: number, { single, double }: Sweeps): Scales {
   const all = [...single, ...double];
-  const most = Math.max(...all.map(({ rmse }) => rmse));
+  const errors = all.map(({ rmse }) => rmse);
+  const [least, most] = [Math.min(...errors), Math.max(...errors)];
+  // The curves fill the chart: what matters is how they fall, and the axis says where it begins.
+  const spare = (most - least || most) * 0.3;
   const over = all.map(beyond);
   return {
     x: log([Math.min(...over) * 0.75, Math.max(...over) * 1.35], [4 * rem, width - 0.6 * rem], 10),
-    y: linear([0, most * 1.12], [height - 3.2 * rem, 2 * rem]),
+    y: linear([Math.max(0, least - spare), most + spare], [height - 3.2 * rem, 2 * rem]),
   };
 }
 
@@ -132,8 +141,8 @@ function draw(drawing: Drawing, sweeps: Sweeps, on: keyof Sweeps): void {
   const { rem } = colours;
   const t = words.value;
   const { x, y } = scales(width, height, rem, sweeps);
-  axisLeft(drawing, y, 4 * rem, { title: t.axisError, about: 5, format: small, grid: width - 0.6 * rem });
-  const ticks = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1].filter((tick) => tick >= x.domain[0] && tick <= x.domain[1]);
+  axisLeft(drawing, y, 4 * rem, { title: t.axisError, about: 5, format: tick, grid: width - 0.6 * rem });
+  const ticks = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1].filter((at) => at >= x.domain[0] && at <= x.domain[1]);
   axisBottom(drawing, x, y.range[0], { title: t.axisBits, ticks, format: (value) => String(Number((4 + value).toFixed(3))) });
   for (const kind of ["single", "double"] as const) {
     const points = sweeps[kind];
@@ -145,23 +154,31 @@ function draw(drawing: Drawing, sweeps: Sweeps, on: keyof Sweeps): void {
     for (const point of points) ctx.lineTo(x(beyond(point)), y(point.rmse));
     ctx.stroke();
     ctx.setLineDash([]);
+    let free = Number.POSITIVE_INFINITY;
     for (const point of points) {
       const picked = chosen && point.blocksize === state.blocksize.value;
       dot(ctx, x(beyond(point)), y(point.rmse), (picked ? 0.48 : 0.26) * rem, chosen ? colours.four : colours["four-2"], picked ? colours.ink : undefined);
       if (!chosen) continue;
       font(0.72, { mono: true, weight: picked ? 650 : 400 });
+      const label = String(point.blocksize);
+      const room = ctx.measureText(label).width / 2;
+      // From right to left; a label that would touch the last one is left out, the chosen one never is.
+      if (x(beyond(point)) + room > free && !picked) continue;
+      free = x(beyond(point)) - room - 0.3 * rem;
       // Above the line for one curve and below for the other, so that labels never meet.
       const under = kind === "double";
-      text(String(point.blocksize), x(beyond(point)), y(point.rmse) + (under ? 1.35 : -0.7) * rem, { align: "center", halo: true, colour: picked ? colours.ink : colours["ink-2"] });
+      text(label, x(beyond(point)), y(point.rmse) + (under ? 1.35 : -0.7) * rem, { align: "center", halo: true, colour: picked ? colours.ink : colours["ink-2"] });
     }
     const end = points.find(({ blocksize }) => blocksize === (kind === "single" ? 128 : 64));
     if (end !== undefined) {
       font(0.8, { weight: chosen ? 600 : 400 });
       const single = kind === "single";
-      const label = single ? t.single : t.double;
-      const half = ctx.measureText(label).width / 2;
-      const centre = Math.min(width - half - 2, Math.max(4 * rem + half, x(beyond(end)) + (single ? 1 : -1) * half * 0.4));
-      text(label, centre, y(end.rmse) + (single ? -2 : 2.9) * rem, { align: "center", colour: chosen ? colours.four : colours["ink-2"], halo: true });
+      const name = single ? t.single : t.double;
+      const half = ctx.measureText(name).width / 2;
+      // Left of the last point's label, or inside the chart.
+      const most = single ? width - 2 : x(beyond(points[0] ?? end)) - 1.2 * rem;
+      const centre = Math.min(most - half, Math.max(4 * rem + half, x(beyond(end)) + (single ? 1 : -1) * half * 0.4));
+      text(name, centre, y(end.rmse) + (single ? -2 : 2.9) * rem, { align: "center", colour: chosen ? colours.four : colours["ink-2"], halo: true });
     }
   }
 }
@@ -183,13 +200,13 @@ function pick(point: Point, sweeps: Sweeps, both: boolean): void {
   if (both) state.double_quant.value = best.kind === "double" ? "on" : "off";
 }
 
-function tableOf({ single, double }: Sweeps): Table {
+function tableOf({ single, double }: Sweeps, name: string): Table {
   const t = words.value;
   const { columns } = t;
   const row = (label: string) => (point: LabSweepPoint) =>
     [point.blocksize, label, point.blocks, point.bits_per_weight, point.mae, point.rmse, point.max_error];
   return {
-    caption: t.caption(settings.value.quant_type.toUpperCase(), short(tensor.value?.name ?? "")),
+    caption: t.caption(settings.value.quant_type.toUpperCase(), name),
     columns: [
       { head: columns.blocksize },
       { head: columns.scales },

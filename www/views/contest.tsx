@@ -27,11 +27,12 @@ export default function Contest(): JSX.Element {
     [blocksize],
   );
   const formats = answer.value;
-  const name = short(tensor.value?.name ?? "");
+  const name = short(answer.tensor?.name ?? "");
   return (
     <View
       id="contest"
-      text={<p>{t.text}</p>}
+      late={answer.tensor !== tensor.value}
+      text={t.text}
       takeaway={formats === null ? withoutOriginals() : sentence(formats, name)}
       caption={t.caption}
       controls={
@@ -40,7 +41,7 @@ export default function Contest(): JSX.Element {
           <Blocksize />
         </>
       }
-      explain={t.explain.map((paragraph) => <p key={paragraph}>{paragraph}</p>)}
+      explain={t.explain}
       questions={formats === null ? null : <Asked formats={formats} name={name} />}
       table={formats === null ? null : tableOf(formats, name)}
     >
@@ -122,11 +123,11 @@ function drawScatter(drawing: Drawing, formats: readonly LabFormat[]): void {
     dot(ctx, cx, cy, ours ? size : 0.34 * rem, ours ? colours.four : colours["grey-2"], format.name === "nf4-dq" ? colours.ink : undefined);
     font(0.8, { weight: ours ? 600 : 400 });
     const label = nameOf(format.name);
-    const box = { width: ctx.measureText(label).width, height: 0.95 * rem };
+    const box = { width: ctx.measureText(label).width + 0.4 * rem, height: 0.95 * rem };
     // Beside the dot, else over or under it: the first place where it meets no dot and no other label.
-    const places = [0, 1.1, -1.1, 2.1, -2.1, 3.1].flatMap((rows) => {
+    const places = [0, 0.6, -0.6, 1.1, -1.1, 2.1, -2.1, 3.1].flatMap((rows) => {
       const top = cy - box.height / 2 + rows * rem;
-      const beside = rows === 0 ? 0.7 * rem : -size;
+      const beside = Math.abs(rows) < 1 ? 0.7 * rem : -size;
       return [{ ...box, x: cx + beside, y: top }, { ...box, x: cx - beside - box.width, y: top }];
     });
     const free = places.find(

@@ -3,6 +3,7 @@
  * whose side has them all.
  */
 
+import "./texts";
 import type { JSX } from "preact";
 import { count } from "../app/format";
 import { blockIndex, choose, labState, matrices, reopen, settings, short, tensor, weight } from "../app/lab";

@@ -18,3 +18,6 @@ export function parts(pieces: readonly Piece[], at: number | null): [same: strin
   if (at === null || at >= pieces.length) return [join(pieces), "", ""];
   return [join(pieces.slice(0, at)), pieces[at]?.text ?? "", join(pieces.slice(at + 1))];
 }
+
+/** A token that is only line breaks, made visible. */
+export const visible = (piece: string): string => (/^\s*\n\s*$/.test(piece) ? `↵${piece}` : piece);

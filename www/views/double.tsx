@@ -5,9 +5,12 @@ import type { LabDoubleQuant } from "../engine/lab-types";
 import { bytes, count, percent, plain, signed, small } from "../app/format";
 import { blockIndex, choose, settings, short, tensor, useAnswer } from "../app/lab";
 import { axisLeft, dot, line } from "../draw/axes";
+import { session } from "../app/session";
 import { Canvas, type Drawing, type Point } from "../draw/canvas";
 import { linear, type Scale } from "../draw/scale";
 import { Blocksize, Choice, DoubleQuant, LabNotice } from "./controls";
+import { bars } from "./bars";
+import { Figures } from "./figures";
 import { Question } from "./question";
 import { View, type Table } from "./view";
 import { viewWords } from "./words";
@@ -28,13 +31,14 @@ export default function Double(): JSX.Element {
   const shown = answer.value;
   const here = Math.min(blockIndex.value, (shown?.codes.length ?? 1) - 1);
   const group = shown === null ? { first: 0, last: 0 } : groupOf(shown, here);
-  const name = short(tensor.value?.name ?? "");
+  const name = short(answer.tensor?.name ?? "");
   const turn = (block: number) => choose(block * settings.value.blocksize);
   return (
     <View
       id="double"
-      text={<p>{t.text}</p>}
-      takeaway={shown === null ? null : sentence(shown)}
+      late={answer.tensor !== tensor.value}
+      text={t.text}
+      takeaway={shown === null ? null : sentence(shown, answer.tensor?.elements ?? 1)}
       caption={t.caption(name, count(group.first), count(group.last))}
       controls={
         <>
@@ -45,12 +49,11 @@ export default function Double(): JSX.Element {
           </div>
         </>
       }
-      explain={t
-        .explain(
-          shown?.weightErrors == null ? "" : small(shown.weightErrors.single.rmse),
-          shown?.weightErrors == null ? "" : small(shown.weightErrors.double.rmse),
-        )
-        .map((paragraph) => <p key={paragraph}>{paragraph}</p>)}
+      explain={t.explain(
+        shown?.weightErrors == null ? "" : small(shown.weightErrors.single.rmse),
+        shown?.weightErrors == null ? "" : small(shown.weightErrors.double.rmse),
+        ofLarge(),
+      )}
       questions={shown === null ? null : <Asked shown={shown} />}
       table={shown === null ? null : tableOf(shown, name)}
     >
@@ -72,7 +75,7 @@ export default function Double(): JSX.Element {
           if (shown !== null && (point.phase === "down" || point.phase === "drag")) turn(nearest(point, group));
         }}
       />
-      {shown === null ? null : <Figures shown={shown} here={here} />}
+      {shown === null ? null : <Figures rows={figuresOf(shown, here)} />}
       <Canvas
         name="bytes"
         label={t.memory}
@@ -88,8 +91,15 @@ function groupOf({ codes, nestedBlocksize }: LabDoubleQuant, here: number): Grou
   return { first, last: Math.min(first + nestedBlocksize, codes.length) - 1 };
 }
 
-function sentence({ bytes: tensorBytes, model }: LabDoubleQuant): string {
-  const weights = tensor.value?.elements ?? 1;
+/** What it saves of Llama 3.1 8B. */
+function ofLarge(): string {
+  const { nf4, nf4dq } = session.sizesOf8B.value ?? {};
+  if (nf4 === undefined || nf4dq === undefined) return "";
+  const saved = nf4.true_bytes - nf4dq.true_bytes;
+  return words.value.large(bytes(saved), bytes(nf4.true_bytes), percent(saved / nf4.true_bytes));
+}
+
+function sentence({ bytes: tensorBytes, model }: LabDoubleQuant, weights: number): string {
   const bits = (held: number) => (held * 8) / weights;
   const saved = model.single - model.double;
   return words.value.takeaway(
@@ -172,15 +182,19 @@ function drawScales(drawing: Drawing, shown: LabDoubleQuant, group: Group, here:
     at += ctx.measureText(label).width + 2 * rem;
   }
   text(t.levels, width - 0.4 * rem, 0.95 * rem, { align: "right", colour: colours.four });
-  text(t.zero(plain(shown.offset, 4)), LEFT * rem + 0.4 * rem, y(0) - 0.4 * rem, { halo: true, colour: colours["ink-2"] });
+  // Where the row has room for it, beside the others; else over the axis.
+  const mean = t.zero(plain(shown.offset, 4));
+  const room = at + ctx.measureText(`${mean}${t.levels}`).width + 2 * rem < width;
+  if (room) line(ctx, colours.ink, at, 0.65 * rem, at + 0.6 * rem, 0.65 * rem, 2);
+  text(mean, room ? at + 0.85 * rem : LEFT * rem + 0.4 * rem, room ? 0.95 * rem : height - 1.1 * rem, { halo: true, colour: colours["ink-2"] });
 }
 
-function Figures({ shown, here }: { shown: LabDoubleQuant; here: number }): JSX.Element {
+function figuresOf(shown: LabDoubleQuant, here: number): [string, string][] {
   const { figures } = words.value;
   const absmax = shown.absmax?.[here];
   const nested = shown.nested[Math.floor(here / shown.nestedBlocksize)] as number;
   const restored = shown.restored[here] as number;
-  const rows: [string, string][] = [
+  return [
     ...(absmax === undefined
       ? []
       : ([
@@ -192,45 +206,24 @@ function Figures({ shown, here }: { shown: LabDoubleQuant; here: number }): JSX.
     [figures.restored, plain(restored, 6)],
     ...(absmax === undefined ? [] : ([[figures.error, signed(restored - absmax, 6)]] as [string, string][])),
   ];
-  return (
-    <dl class="figures">
-      {rows.map(([name, figure]) => (
-        <div key={name}>
-          <dt>{name}</dt>
-          <dd>{figure}</dd>
-        </div>
-      ))}
-    </dl>
-  );
 }
 
 function drawBytes(drawing: Drawing, { model }: LabDoubleQuant): void {
-  const { ctx, width, height, colours, font, text } = drawing;
-  const { rem } = colours;
+  const { colours, font, text } = drawing;
   const t = words.value;
   font(0.78);
-  text(t.memory, 0, 0.9 * rem, { colour: colours["ink-2"] });
-  const rows = ["single", "double", "printedSingle", "printedDouble"] as const;
-  const x = linear([0, Math.max(model.single, model.printedSingle)], [0, width]);
-  const row = (height - 1.5 * rem) / rows.length;
-  rows.forEach((kind, i) => {
-    const top = 1.5 * rem + i * row;
-    const printed = kind.startsWith("printed");
-    const long = x(model[kind]);
-    ctx.fillStyle = printed ? "transparent" : kind === "double" ? colours.four : colours["four-2"];
-    ctx.fillRect(0, top + 1.2 * rem, long, row - 1.6 * rem);
-    if (printed) {
-      ctx.strokeStyle = colours.four;
-      ctx.setLineDash([5, 3]);
-      ctx.lineWidth = 1.5;
-      ctx.strokeRect(0.75, top + 1.2 * rem, long - 1.5, row - 1.6 * rem);
-      ctx.setLineDash([]);
-    }
-    font(0.78);
-    text(t.rows[kind], 0, top + 0.95 * rem, { colour: colours["ink-2"] });
-    font(0.78, { mono: true, weight: 600 });
-    text(`${count(model[kind])} B`, width, top + 0.95 * rem, { align: "right" });
-  });
+  text(t.memory, 0, 0.9 * colours.rem, { colour: colours["ink-2"] });
+  const kinds = ["single", "double", "printedSingle", "printedDouble"] as const;
+  bars(
+    drawing,
+    1.5 * colours.rem,
+    kinds.map((kind) => ({
+      label: t.rows[kind],
+      shown: `${count(model[kind])} B`,
+      // What is only printed is outlined.
+      parts: [[model[kind], kind === "double" ? colours.four : kind === "single" ? colours["four-2"] : null]],
+    })),
+  );
 }
 
 function tableOf(shown: LabDoubleQuant, name: string): Table {
@@ -245,6 +238,9 @@ function tableOf(shown: LabDoubleQuant, name: string): Table {
       { head: columns.code },
       { head: columns.restored, format: six },
     ],
-    rows: Array.from(codes, (code, i) => [i, ...(absmax === null ? [] : [absmax[i] as number]), code, restored[i] as number]),
+    rows: {
+      length: codes.length,
+      row: (i) => [i, ...(absmax === null ? [] : [absmax[i] as number]), codes[i] as number, restored[i] as number],
+    },
   };
 }

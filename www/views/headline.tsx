@@ -10,7 +10,7 @@ import { report, session } from "../app/session";
 import { state } from "../app/state";
 import { Check } from "../app/ui";
 import { Canvas, type Drawing } from "../draw/canvas";
-import { axisBottom, line } from "../draw/axes";
+import { axisBottom, hatch, line } from "../draw/axes";
 import { linear } from "../draw/scale";
 import { Question } from "./question";
 import { View, type Table } from "./view";
@@ -80,11 +80,11 @@ export default function Headline(): JSX.Element {
   return (
     <View
       id="headline"
-      text={<p>{t.text}</p>}
+      text={t.text}
       takeaway={sized === null ? null : sentence(sized)}
       caption={t.caption(sized?.name ?? "")}
       controls={<Controls />}
-      explain={sized === null ? null : <Explanation sized={sized} />}
+      explain={sized === null ? [] : explanation(sized)}
       questions={sized === null ? null : <Questions sized={sized} />}
       table={sized === null ? null : tableOf(sized.four, parts)}
     >
@@ -149,30 +149,16 @@ function draw(drawing: Drawing, parts: readonly Part[]): void {
       ctx.fillStyle = fill[part.kind];
       ctx.fillRect(x0, barTop, x1 - x0, barHeight);
     }
-    if (part.kind === "naive" || part.kind === "printed") hatch(drawing, x0, barTop, x1 - x0, barHeight);
+    if (part.kind === "naive" || part.kind === "printed") {
+      hatch(drawing, colours.four, x0, barTop, x1 - x0, barHeight);
+      ctx.strokeStyle = colours.four;
+      ctx.lineWidth = 1.5;
+      ctx.strokeRect(x0 + 0.75, barTop + 0.75, Math.max(x1 - x0 - 1.5, 0), barHeight - 1.5);
+    }
     const next = parts[i + 1];
     if (next !== undefined && next.from === part.to) line(ctx, colours["rule-strong"], x1, barTop, x1, barTop + row + 0.6 * rem);
   });
   axisBottom(drawing, x, bottom, { format: (value) => (value === 0 ? "0" : bytes(value, 2)), about: Math.max(3, Math.floor(width / 110)) });
-}
-
-function hatch({ ctx, colours }: Drawing, x: number, y: number, width: number, height: number): void {
-  ctx.save();
-  ctx.beginPath();
-  ctx.rect(x, y, width, height);
-  ctx.clip();
-  ctx.strokeStyle = colours.four;
-  ctx.lineWidth = 1;
-  ctx.beginPath();
-  for (let at = -height; at < width; at += 6) {
-    ctx.moveTo(x + at, y + height);
-    ctx.lineTo(x + at + height, y);
-  }
-  ctx.stroke();
-  ctx.restore();
-  ctx.strokeStyle = colours.four;
-  ctx.lineWidth = 1.5;
-  ctx.strokeRect(x + 0.75, y + 0.75, Math.max(width - 1.5, 0), height - 1.5);
 }
 
 function tableOf(four: Footprint, parts: readonly Part[]): Table {
@@ -210,17 +196,10 @@ function Controls(): JSX.Element {
   );
 }
 
-function Explanation({ sized }: { sized: Sized }): JSX.Element {
-  const { four } = sized;
+function explanation({ four }: Sized): readonly string[] {
   const tables = four.modules.filter(({ kind }) => kind === "Embedding" || kind === "Linear");
   const share = tables.reduce((sum, module) => sum + module.printed_bytes, 0) / four.get_memory_footprint;
-  return (
-    <>
-      {words.value.explain(percent(share), bytes(four.get_memory_footprint), bytes(four.true_bytes)).map((paragraph) => (
-        <p key={paragraph}>{paragraph}</p>
-      ))}
-    </>
-  );
+  return words.value.explain(percent(share), bytes(four.get_memory_footprint), bytes(four.true_bytes));
 }
 
 function Questions({ sized }: { sized: Sized }): JSX.Element {

@@ -48,13 +48,11 @@ export default function Layers(): JSX.Element {
     <View
       id="layers"
       chart={false}
-      text={<p>{t.text}</p>}
+      text={t.text}
       takeaway={tree === null ? null : sentence(tree)}
       caption={t.caption(tree?.name ?? chosenModel(t.thisModel).name)}
       controls={<Controls blocks={blocks} />}
-      explain={t.explain.map((paragraph) => (
-        <p key={paragraph}>{paragraph}</p>
-      ))}
+      explain={t.explain}
       questions={
         <Question
           question={t.question.ask}
@@ -136,6 +134,7 @@ function Row({ row, tied, widest }: { row: TreeRow; tied: boolean; widest: numbe
           <del>{row.before}</del> <ins>{row.kind}</ins>
         </>
       )}
+      {row.times > 1 ? <span class="times muted"> {t.times(row.times)}</span> : null}
     </code>
   );
   const indent = { paddingInlineStart: `calc(${row.depth} * var(--step, 0.9rem))` };
@@ -165,7 +164,6 @@ function Row({ row, tied, widest }: { row: TreeRow; tied: boolean; widest: numbe
             {name}
           </label>
         )}
-        {row.times > 1 ? <span class="small muted"> {t.times(row.times)}</span> : null}
         {reason === null ? null : <span class="tree-why">{reason}</span>}
       </th>
       <td class="n was-bytes">{row.bytesBefore === 0 ? "" : bytes(row.bytesBefore)}</td>

@@ -64,13 +64,14 @@ export default function TensorMap(): JSX.Element {
     [what, ...quantized, weight.value],
   );
   const close = near.value;
-  const name = short(tensor.value?.name ?? "");
+  const name = short(answer.tensor?.name ?? "");
   const value = close === null ? null : valueAt(close.map, row, column);
-  const said = value === null ? "" : t.at(count(row), count(column), show(what, value));
+  const said = value === null || near.tensor !== tensor.value ? "" : t.at(count(row), count(column), show(what, value));
   return (
     <View
       id="map"
-      text={<p>{t.text}</p>}
+      late={answer.tensor !== tensor.value}
+      text={t.text}
       takeaway={shown === null || (what === "code" && value === null) ? null : sentence(shown, name, row, column, value ?? 0)}
       caption={`${name}: ${t.caption[what]}`}
       controls={
@@ -92,7 +93,7 @@ export default function TensorMap(): JSX.Element {
           </div>
         </>
       }
-      explain={t.explain.map((paragraph) => <p key={paragraph}>{paragraph}</p>)}
+      explain={t.explain}
       questions={shown?.rows.rmse == null ? null : <Asked rows={shown.rows} rmse={shown.rows.rmse} />}
       table={shown === null ? null : tableOf(shown.rows, `${name}, ${t.rows}`)}
     >
@@ -165,13 +166,20 @@ function largest(values: Float32Array): number {
   return best;
 }
 
+/** Of a tensor's rows, kept: a drag asks for the sentence at every step. */
+const known = new WeakMap<Float32Array, { median: number; worst: number }>();
+function extremes(rmse: Float32Array): { median: number; worst: number } {
+  const kept = known.get(rmse) ?? { median: rmse.slice().sort()[Math.floor(rmse.length / 2)] as number, worst: largest(rmse) };
+  known.set(rmse, kept);
+  return kept;
+}
+
 function sentence(shown: Shown, name: string, row: number, column: number, value: number): string {
   const { takeaway } = words.value;
   const { rows, spread } = shown;
   if (shown.what === "error" && rows.rmse !== null) {
-    const worst = largest(rows.rmse);
-    const median = rows.rmse.slice().sort()[Math.floor(rows.rmse.length / 2)] as number;
-    return takeaway.error(name, small(median), count(worst), ((rows.rmse[worst] as number) / median).toFixed(2));
+    const { median, worst } = extremes(rows.rmse);
+    return takeaway.error(name, small(median), count(worst), small(rows.rmse[worst] as number));
   }
   if (shown.what === "code") return takeaway.code(name, count(row), count(column), String(value), count(blockIndex.value));
   const top = largest(rows.absmax);
@@ -308,8 +316,11 @@ function tableOf(rows: LabRows, name: string): Table {
       { head: columns.std, format: (value) => plain(value, 5) },
       ...(rmse === null ? [] : [{ head: columns.rmse, format: small }]),
     ],
-    rows: Array.from(rows.absmax, (absmax, i) => [
-      i, absmax, rows.mean[i] as number, rows.std[i] as number, ...(rmse === null ? [] : [rmse[i] as number]),
-    ]),
+    rows: {
+      length: rows.absmax.length,
+      row: (i) => [
+        i, rows.absmax[i] as number, rows.mean[i] as number, rows.std[i] as number, ...(rmse === null ? [] : [rmse[i] as number]),
+      ],
+    },
   };
 }

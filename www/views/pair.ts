@@ -1,7 +1,7 @@
 /** The two models of view 9: loaded for it, written with, compared, and given back when it is left. */
 
 import { batch, signal } from "@preact/signals";
-import { isAbort, session } from "../app/session";
+import { isAbort, sampling, session } from "../app/session";
 import { state } from "../app/state";
 import {
   loadModel, openLab, type Arithmetic, type ComputeDtype, type LogitsComparison, type MemoryLedger, type Model, type Perplexity,
@@ -18,6 +18,8 @@ export interface Side {
   memory: MemoryLedger | null;
   /** What products were computed in; all but float32 are emulated on the 4-bit side. */
   dtype: ComputeDtype;
+  /** What computed: the kernels inside of the build, and how many threads. */
+  kernel: string;
   perplexity: Perplexity | null;
 }
 
@@ -34,7 +36,7 @@ export interface Compared extends LogitsComparison {
   tokens: string[];
 }
 
-const empty = (): Side => ({ pieces: [], rate: null, memory: null, dtype: state.tab_dtype.peek(), perplexity: null });
+const empty = (): Side => ({ pieces: [], rate: null, memory: null, dtype: state.tab_dtype.peek(), kernel: "", perplexity: null });
 const TOKENS = 80;
 const HELD_OUT = "models/eval/stories.txt";
 
@@ -48,7 +50,7 @@ let running: AbortController | null = null;
 
 /** What the second model is made of; another choice means another model. */
 function key(): string {
-  return JSON.stringify([session.name.peek(), quantizationOf(currentConfig.peek()), state.tab_dtype.peek()]);
+  return JSON.stringify([session.name.peek(), quantizationOf(currentConfig.peek()), state.tab_dtype.peek(), state.kernel.peek()]);
 }
 
 export function stopPair(): void {
@@ -73,6 +75,7 @@ export function leavePair(): void {
 async function pair(signal: AbortSignal): Promise<{ full: Model; four: Model }> {
   if (models !== null && models.key === key()) return models;
   const [source, config, dtype, mine] = [session.originals.peek(), currentConfig.peek(), state.tab_dtype.peek(), key()];
+  const kernel = state.kernel.peek();
   const former = models;
   models = null;
   await Promise.all([former?.full.dispose(), former?.four.dispose()]);
@@ -81,6 +84,7 @@ async function pair(signal: AbortSignal): Promise<{ full: Model; four: Model }> 
       quantization: which === "full" ? null : quantizationOf(config),
       computeDtype: dtype,
       context: 512,
+      ...(kernel === "auto" ? {} : { variant: kernel }),
       signal,
       onProgress: ({ loaded, total }) => {
         stage.value = { kind: "loading", which, loaded, total };
@@ -122,7 +126,6 @@ export function writePair(): Promise<void> {
       for (const side of Object.values(sides)) side.value = { ...empty(), perplexity: side.peek().perplexity };
     });
     if (state.tab_dtype.peek() === "float32") await both.four.setArithmetic(state.arithmetic.peek());
-    const temperature = state.temp.peek();
     const prompt = state.prompt.peek();
     for (const which of ["full", "four"] as const) {
       stage.value = { kind: "writing", which };
@@ -130,9 +133,7 @@ export function writePair(): Promise<void> {
       let first = 0;
       const text = both[which].generate(prompt, {
         max_new_tokens: TOKENS,
-        seed: state.seed.peek(),
-        do_sample: temperature > 0,
-        ...(temperature > 0 ? { temperature } : {}),
+        ...sampling(),
         signal,
       });
       for await (const { token, text: piece, time } of text) {
@@ -141,7 +142,8 @@ export function writePair(): Promise<void> {
         const rate = pieces.length === 0 ? null : (pieces.length * 1000) / Math.max(time - first, 1);
         side.value = { ...side.peek(), pieces: [...pieces, { token, text: piece }], rate };
       }
-      side.value = { ...side.peek(), memory: await both[which].memory() };
+      const { isa, threads } = both[which].variant;
+      side.value = { ...side.peek(), memory: await both[which].memory(), kernel: `${isa} ${threads}×` };
     }
     stage.value = { kind: "comparing" };
     const { ids } = await both.full.tokenize(prompt);

@@ -3,16 +3,19 @@
 import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { bytes, count, percent, small } from "../app/format";
+import { KERNELS } from "../app/hash";
 import { metered, session } from "../app/session";
 import { state } from "../app/state";
 import { Segmented } from "../app/ui";
 import { Canvas, type Drawing } from "../draw/canvas";
 import { axisBottom, line } from "../draw/axes";
 import { linear } from "../draw/scale";
+import type { MemoryLedger } from "../engine/index";
 import { Blocksize, DoubleQuant, QuantType } from "./controls";
-import { firstDifference, parts } from "./diff";
+import { Column } from "./column";
+import { firstDifference } from "./diff";
 import {
-  compared, failure, leavePair, measurePair, setArithmetic, sides, stage, stopPair, writePair, type Compared, type Stage, type Which,
+  compared, failure, leavePair, measurePair, setArithmetic, sides, stage, stopPair, writePair, type Compared, type Stage,
 } from "./pair";
 import { Question } from "./question";
 import { View, type Table } from "./view";
@@ -42,13 +45,11 @@ export default function SideBySide(): JSX.Element {
   return (
     <View
       id="side"
-      text={<p>{t.text}</p>}
+      text={t.text}
       takeaway={takeaway}
       caption={t.caption}
       controls={<Controls stored={stored} />}
-      explain={t.explain.map((paragraph) => (
-        <p key={paragraph}>{paragraph}</p>
-      ))}
+      explain={t.explain}
       questions={<Question question={t.question.ask} options={t.question.options} right={done ? 2 : null} answer={t.question.answer(kl)} />}
       table={compared.value === null ? null : tableOf(compared.value)}
     >
@@ -61,8 +62,9 @@ export default function SideBySide(): JSX.Element {
         {stored ? <p class="notice">{t.noOriginals}</p> : null}
         <Progress stage={stage.value} />
         <div class="columns" aria-busy={stage.value.kind === "writing"}>
-          <Column which="full" at={at} />
-          <Column which="four" at={at} />
+          {(["full", "four"] as const).map((which) => (
+            <Column key={which} kind={which} label={t[which]} pieces={sides[which].value.pieces} at={at} />
+          ))}
         </div>
         {compared.value === null ? null : (
           <Canvas
@@ -145,37 +147,28 @@ function Bar({ label, share }: { label: string; share: number | null }): JSX.Ele
   );
 }
 
-function Column({ which, at }: { which: Which; at: number | null }): JSX.Element {
-  const t = words.value;
-  const [same, first, rest] = parts(sides[which].value.pieces, at);
-  return (
-    <div class="column" data-column={which}>
-      <h3>{t[which]}</h3>
-      <p lang="en" class="column-text">
-        <span class="muted">{state.prompt.value}</span>
-        {same}
-        {first === "" ? null : <mark>{first}</mark>}
-        {rest}
-      </p>
-    </div>
-  );
-}
-
 /** Speed, ledger and quality of both, number beside number. */
 function Numbers(): JSX.Element | null {
   const { facts: t, full: fullName, four: fourName, perplexity } = words.value;
   const [full, four] = [sides.full.value, sides.four.value];
   if (full.rate === null && full.perplexity === null) return null;
-  const held = (side: typeof full) =>
-    side.memory === null ? "" : bytes(side.memory.total - side.memory.kv_cache - side.memory.scratch);
+  const held = (of: (memory: MemoryLedger) => number) => (side: typeof full) => {
+    const size = side.memory === null ? 0 : of(side.memory);
+    return size === 0 ? "" : bytes(size);
+  };
+  const ledger: [string, (memory: MemoryLedger) => number][] = [
+    [t.codes, (memory) => memory.packed_codes],
+    [t.scales, ({ absmax, nested_absmax, quant_maps }) => absmax + nested_absmax + quant_maps],
+    [t.floats, (memory) => memory.floats_16bit + memory.floats_32bit],
+    [t.cache, (memory) => memory.kv_cache],
+    [t.scratch, (memory) => memory.scratch],
+    [t.other, (memory) => memory.other],
+    [t.wasm, (memory) => memory.wasm_memory],
+  ];
   const rows: [string, string, string][] = [
     [full.dtype === "float32" ? t.rate : t.rateEmulated(full.dtype), full.rate?.toFixed(1) ?? "", four.rate?.toFixed(1) ?? ""],
-    [t.held, held(full), held(four)],
-    ...(["kv_cache", "scratch", "wasm_memory"] as const).map((part, i): [string, string, string] => [
-      [t.cache, t.scratch, t.wasm][i] ?? "",
-      full.memory === null ? "" : bytes(full.memory[part]),
-      four.memory === null ? "" : bytes(four.memory[part]),
-    ]),
+    [t.kernel, full.kernel, four.kernel],
+    ...ledger.map(([name, of]): [string, string, string] => [name, held(of)(full), held(of)(four)]),
     [t.perplexity, full.perplexity?.perplexity.toFixed(3) ?? "", four.perplexity?.perplexity.toFixed(3) ?? ""],
   ];
   const both = full.perplexity !== null && four.perplexity !== null;
@@ -198,7 +191,7 @@ function Numbers(): JSX.Element | null {
             {rows
               .filter(([, a, b]) => a !== "" || b !== "")
               .map(([label, a, b]) => (
-                <tr key={label}>
+                <tr key={label} class={label === t.wasm ? "sum" : ""}>
                   <th scope="row">{label}</th>
                   <td class="n">{a}</td>
                   <td class="n">{b}</td>
@@ -283,6 +276,20 @@ function Controls({ stored }: { stored: boolean }): JSX.Element {
         onChange={(value) => void setArithmetic(value)}
       />
       {emulated ? <p class="small muted">{t.emulated}</p> : null}
+      <label class="field">
+        <span class="label">{t.kernel}</span>
+        <select
+          data-choice="kernel"
+          value={state.kernel.value}
+          onChange={(event) => (state.kernel.value = KERNELS.find((name) => name === event.currentTarget.value) ?? "auto")}
+        >
+          {KERNELS.map((name) => (
+            <option key={name} value={name} disabled={name.endsWith("threads") && !crossOriginIsolated}>
+              {name === "auto" ? t.best : name}
+            </option>
+          ))}
+        </select>
+      </label>
       <p>
         <button type="button" disabled={stored || busy || session.model.value === null} onClick={() => void measurePair()}>
           {t.measure}

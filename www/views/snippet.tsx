@@ -45,13 +45,11 @@ export default function Snippet(): JSX.Element {
     <View
       id="snippet"
       chart={false}
-      text={<p>{t.text}</p>}
+      text={t.text}
       takeaway={takeaway}
       caption={t.caption}
       controls={<Paste />}
-      explain={t.explain.map((paragraph) => (
-        <p key={paragraph}>{paragraph}</p>
-      ))}
+      explain={t.explain}
       questions={<Question question={t.question.ask} options={t.question.options} right={1} answer={t.question.answer} />}
       table={tableOf(rows)}
     >

@@ -30,7 +30,7 @@ export default function Teacher(): JSX.Element {
     <View
       id="teacher"
       chart={false}
-      text={<p>{t.text}</p>}
+      text={t.text}
       takeaway={t.takeaway(
         changed.length,
         count(link.length),
@@ -62,7 +62,7 @@ export default function Teacher(): JSX.Element {
           </fieldset>
         </>
       }
-      explain={t.explain.map((paragraph) => <p key={paragraph}>{paragraph}</p>)}
+      explain={t.explain}
       table={tableOf(now)}
     >
       <Copyable label={t.link} text={link} />

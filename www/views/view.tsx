@@ -15,7 +15,18 @@ export interface Column {
 export interface Table {
   caption: string;
   columns: readonly Column[];
-  rows: readonly (readonly Cell[])[];
+  rows: readonly (readonly Cell[])[] | LazyRows;
+}
+
+/** Rows of a large tensor, of which the page shows few: each is made when it is asked for. */
+export interface LazyRows {
+  length: number;
+  row: (index: number) => readonly Cell[];
+}
+
+function firstRows({ rows }: Table, most: number): readonly (readonly Cell[])[] {
+  if (!("row" in rows)) return rows.slice(0, most);
+  return Array.from({ length: Math.min(most, rows.length) }, (_, i) => rows.row(i));
 }
 
 /** Rows that the page shows of a table; its CSV has all. */
@@ -24,16 +35,18 @@ const MOST_ROWS = 256;
 interface ViewProps {
   id: ViewId;
   /** What this is about, in two or three sentences. */
-  text: ComponentChildren;
+  text: string;
   /** One sentence made from the data shown; null while there is none. */
   takeaway: string | null;
   /** What the figure shows, with its unit. */
   caption?: string;
   controls?: ComponentChildren;
+  /** What is shown is still about what was chosen before. */
+  late?: boolean;
   /** False where the figure is no picture: it has no PNG then. */
   chart?: boolean;
-  /** The longer explanation, opened beside the figure. */
-  explain?: ComponentChildren;
+  /** The longer explanation, opened beside the figure, by paragraphs. */
+  explain: readonly string[];
   /** Questions that are asked before the answer shows. */
   questions?: ComponentChildren;
   /** The numbers behind the figure; null while there are none. */
@@ -47,7 +60,7 @@ export function View(props: ViewProps): JSX.Element {
   const t = words.value.tools;
   return (
     <>
-      {hide.has("text") ? null : <div class="view-text">{props.text}</div>}
+      {hide.has("text") ? null : <div class="view-text"><p>{props.text}</p></div>}
       <figure class="view-figure" ref={figure}>
         {hide.has("takeaway") ? null : (
           <p class="takeaway" data-ready={props.takeaway !== null}>
@@ -55,7 +68,7 @@ export function View(props: ViewProps): JSX.Element {
           </p>
         )}
         {props.caption === undefined ? null : <figcaption class="caption">{props.caption}</figcaption>}
-        <div class="figure-body" aria-busy={props.takeaway === null}>
+        <div class="figure-body" aria-busy={props.takeaway === null || props.late === true}>
           {props.children}
         </div>
         {hide.has("tools") ? null : <Tools {...props} figure={figure} />}
@@ -64,12 +77,14 @@ export function View(props: ViewProps): JSX.Element {
       {hide.has("text") ? null : (
         <div class="view-more">
           {props.questions}
-          {props.explain === undefined ? null : (
-            <details class="explain">
-              <summary>{t.explain}</summary>
-              <div class="prose">{props.explain}</div>
-            </details>
-          )}
+          <details class="explain">
+            <summary>{t.explain}</summary>
+            <div class="prose">
+              {props.explain.map((paragraph) => (
+                <p key={paragraph}>{paragraph}</p>
+              ))}
+            </div>
+          </details>
         </div>
       )}
     </>
@@ -115,7 +130,7 @@ function Tools(props: ViewProps & { figure: { current: HTMLElement | null } }): 
           disabled={table === null}
           onClick={() => {
             if (table === null) return;
-            const text = csv(table.columns.map((column) => column.head), table.rows);
+            const text = csv(table.columns.map((column) => column.head), firstRows(table, table.rows.length));
             save(`nibblama-${props.id}.csv`, new Blob([text], { type: "text/csv" }));
           }}
         >
@@ -128,6 +143,7 @@ function Tools(props: ViewProps & { figure: { current: HTMLElement | null } }): 
 }
 
 function DataTable({ table, open }: { table: Table; open: boolean }): JSX.Element {
+  const rows = open ? firstRows(table, MOST_ROWS) : [];
   return (
     <div class="scroll-x table-behind" tabIndex={open ? 0 : -1} role="region" aria-label={table.caption} hidden={!open}>
       {open ? (
@@ -136,14 +152,14 @@ function DataTable({ table, open }: { table: Table; open: boolean }): JSX.Elemen
           <thead>
             <tr>
               {table.columns.map(({ head }, i) => (
-                <th scope="col" key={head} class={typeof table.rows[0]?.[i] === "number" ? "n" : ""}>
+                <th scope="col" key={head} class={typeof rows[0]?.[i] === "number" ? "n" : ""}>
                   {head}
                 </th>
               ))}
             </tr>
           </thead>
           <tbody>
-            {table.rows.slice(0, MOST_ROWS).map((row, i) => (
+            {rows.map((row, i) => (
               <tr key={i}>
                 {row.map((cell, j) => {
                   const number = typeof cell === "number";

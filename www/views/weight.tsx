@@ -12,6 +12,7 @@ import { Canvas, type Drawing, type Point } from "../draw/canvas";
 import { useTween } from "../draw/motion";
 import { linear } from "../draw/scale";
 import { Choice, LabNotice, QuantType } from "./controls";
+import { Figures } from "./figures";
 import { Question } from "./question";
 import { View, type Table } from "./view";
 import { viewWords } from "./words";
@@ -24,7 +25,6 @@ const SIGMAS_AT_ONE = 1.8481;
 const BINS = 96;
 
 interface Shown {
-  name: string;
   codebook: LabCodebook;
   block: LabBlock;
   position: number;
@@ -44,7 +44,7 @@ export default function Weight(): JSX.Element {
         subject.original ? lab.contest(subject.name, { blocksize }, { bins: BINS }) : null,
       ]);
       const format = formats?.find(({ name }) => name === quant_type) ?? null;
-      return { name: subject.name, codebook, block, position, format };
+      return { codebook, block, position, format };
     },
     [quant_type, blocksize, double_quant, weight.value],
   );
@@ -60,9 +60,10 @@ export default function Weight(): JSX.Element {
   return (
     <View
       id="weight"
-      text={<p>{t.text}</p>}
+      late={answer.tensor !== tensor.value}
+      text={t.text}
       takeaway={shown === null || snapped === null ? null : sentence(shown, snapped)}
-      caption={t.caption(type, short(tensor.value?.name ?? ""))}
+      caption={t.caption(type, short(answer.tensor?.name ?? ""))}
       controls={
         <>
           <QuantType />
@@ -70,7 +71,10 @@ export default function Weight(): JSX.Element {
           <Typed shown={shown} tried={tried} onValue={setTried} />
         </>
       }
-      explain={t.explain.map((paragraph) => <p key={paragraph}>{paragraph}</p>)}
+      explain={[
+        ...t.explain,
+        ...(shown?.format == null || quant_type !== "nf4" ? [] : [t.assumes(SIGMAS_AT_ONE.toFixed(2), (1 / spreadOf(shown)).toFixed(2))]),
+      ]}
       questions={
         shown === null ? null : (
           <Question
@@ -101,7 +105,7 @@ export default function Weight(): JSX.Element {
         onPoint={(point) => drag(point, setTried)}
         cursor="ew-resize"
       />
-      {shown === null || snapped === null ? null : <Figures shown={shown} snapped={snapped} />}
+      {shown === null || snapped === null ? null : <Figures rows={figuresOf(shown, snapped)} />}
     </View>
   );
 }
@@ -111,6 +115,16 @@ function ownValue({ block, codebook, position }: Shown): number {
   const place = Math.min(position, block.codes.length - 1);
   const code = block.codes[place] as number;
   return block.normalised?.[place] ?? (codebook.levels[codebook.codes.indexOf(code)] as number);
+}
+
+/** Standard deviation of the weights divided by their block's absmax, from the histogram. */
+function spreadOf({ format }: Shown): number {
+  if (format === null) return 1 / SIGMAS_AT_ONE;
+  const { counts, low, high } = format.histogram;
+  const step = (high - low) / counts.length;
+  const total = counts.reduce((sum, n) => sum + n, 0);
+  const squares = counts.reduce((sum, n, i) => sum + n * (low + (i + 0.5) * step) ** 2, 0);
+  return total === 0 || squares === 0 ? 1 / SIGMAS_AT_ONE : Math.sqrt(squares / total);
 }
 
 const absmaxOf = ({ block }: Shown): number => block.absmax ?? block.scale;
@@ -169,33 +183,45 @@ function draw(drawing: Drawing, shown: Shown, snapped: LabWeight, level: number)
   const [from, to] = [Math.max(-1, snapped.lower), Math.min(1, snapped.upper)];
   ctx.fillRect(x(from), top, x(to) - x(from), base - top);
 
-  const density = (value: number) => Math.exp(-0.5 * (value * SIGMAS_AT_ONE) ** 2);
-  let peak = 1;
+  // Two normal distributions: one as wide as the real weights, and the one that NF4's levels were made for.
+  const sigma = spreadOf(shown);
+  const step = 2 / BINS;
+  const curve = (wide: number) => (value: number) => Math.exp(-0.5 * (value / wide) ** 2) / (wide * Math.sqrt(2 * Math.PI));
+  const [fits, assumed] = [curve(sigma), curve(1 / SIGMAS_AT_ONE)];
+  const total = format === null ? 1 : format.histogram.counts.reduce((sum, n) => sum + n, 0);
+  const share = (n: number) => n / (total * step);
+  // The bins at the ends hold every block's own absmax; they would dwarf the rest.
+  const peak = Math.max(fits(0), assumed(0), ...(format?.histogram.counts.slice(1, -1).map(share) ?? []));
+  const y = (density: number) => base - Math.min(1.06, density / peak) * (base - top);
   if (format !== null) {
-    const { counts, low, high } = format.histogram;
-    const step = (high - low) / counts.length;
-    // The bins at the ends hold every block's own absmax; they would dwarf the rest.
-    const inner = counts.slice(1, -1);
-    const total = inner.reduce((sum, n) => sum + n, 0);
-    const area = Array.from({ length: 200 }, (_, i) => density(-1 + (i + 0.5) / 100) / 100).reduce((sum, n) => sum + n, 0);
-    const unit = total === 0 ? 0 : area / (total * step);
-    peak = Math.max(1, ...inner.map((n) => n * unit));
+    const { counts, low } = format.histogram;
     ctx.fillStyle = colours["grey-3"];
     counts.forEach((n, i) => {
-      const h = Math.min(1.06, (n * unit) / peak) * (base - top);
-      ctx.fillRect(x(low + i * step) + 0.5, base - h, Math.max(1, x(low + step) - x(low) - 1), h);
+      ctx.fillRect(x(low + i * step) + 0.5, y(share(n)), Math.max(1, x(low + step) - x(low) - 1), base - y(share(n)));
     });
   }
-  const y = (value: number) => base - (density(value) / peak) * (base - top);
-  ctx.beginPath();
-  for (let i = 0; i <= 160; i++) ctx.lineTo(x(-1 + i / 80), y(-1 + i / 80));
-  ctx.strokeStyle = colours.full;
-  ctx.lineWidth = 2;
-  ctx.stroke();
+  const nf4 = codebook.quant_type === "nf4";
+  for (const [of, colour, dashed] of [[fits, colours.full, false], [assumed, colours.four, true]] as const) {
+    if (dashed ? !nf4 : format === null) continue;
+    ctx.beginPath();
+    for (let i = 0; i <= 160; i++) ctx.lineTo(x(-1 + i / 80), y(of(-1 + i / 80)));
+    ctx.strokeStyle = colour;
+    ctx.lineWidth = dashed ? 1.5 : 2;
+    ctx.setLineDash(dashed ? [5, 4] : []);
+    ctx.stroke();
+    ctx.setLineDash([]);
+  }
   font(0.78);
   // On the side where the weight is not.
   const side = snapped.normalised > 0 ? -1 : 1;
-  text(words.value.normal, x(side * 0.62), y(0.62) - 8, { colour: colours.full, align: "center", halo: true });
+  const beside = (label: string, at: number, of: (value: number) => number, colour: string) => {
+    const wide = ctx.measureText(label).width;
+    const from = x(side * at) + side * 0.5 * rem;
+    const left = side > 0 ? Math.min(from, width - wide - 2) : Math.max(from - wide, 2);
+    text(label, left, y(of(at)) - 0.2 * rem, { colour, halo: true });
+  };
+  if (format !== null) beside(words.value.normal, sigma * 0.62, fits, colours.full);
+  if (nf4) beside(words.value.assumed, 0.66, assumed, colours.four);
   if (format !== null) text(words.value.real, x(0), base - 0.7 * rem, { colour: colours.ink, align: "center" });
 
   // Levels below the axis, each in its place; the chosen one stands out.
@@ -253,12 +279,12 @@ function nibble({ ctx, width, colours, font, text }: Drawing, { code, level }: L
   });
 }
 
-function Figures({ shown, snapped }: { shown: Shown; snapped: LabWeight }): JSX.Element {
+function figuresOf(shown: Shown, snapped: LabWeight): [string, string][] {
   const { names } = words.value;
   const absmax = absmaxOf(shown);
   const value = snapped.normalised * absmax;
   const restored = snapped.level * shown.block.scale;
-  const rows: [string, string][] = [
+  return [
     [names.value, signed(value, 5)],
     [names.absmax, plain(absmax, 5)],
     [names.normalised, signed(snapped.normalised)],
@@ -268,16 +294,6 @@ function Figures({ shown, snapped }: { shown: Shown; snapped: LabWeight }): JSX.
     [names.restored, signed(restored, 5)],
     [names.error, signed(restored - value, 5)],
   ];
-  return (
-    <dl class="figures">
-      {rows.map(([name, figure]) => (
-        <div key={name}>
-          <dt>{name}</dt>
-          <dd>{figure}</dd>
-        </div>
-      ))}
-    </dl>
-  );
 }
 
 function tableOf({ codebook, format }: Shown, type: string): Table {

@@ -9,6 +9,7 @@ import { KNOWN_MODELS } from "../app/known-models";
 import { openFiles, session } from "../app/session";
 import { state } from "../app/state";
 import { Slider } from "../app/ui";
+import { hatch } from "../draw/axes";
 import { Canvas, type Drawing } from "../draw/canvas";
 import { linear } from "../draw/scale";
 import { footprint, type Footprint, type ModuleFootprint } from "../engine/index";
@@ -98,13 +99,11 @@ export default function Yours(): JSX.Element {
   return (
     <View
       id="yours"
-      text={<p>{t.text}</p>}
+      text={t.text}
       takeaway={sized === null ? null : sentence(sized, context)}
       caption={t.caption(sized?.name ?? "", count(context))}
       controls={<Controls sized={sized} />}
-      explain={t.explain.map((paragraph) => (
-        <p key={paragraph}>{paragraph}</p>
-      ))}
+      explain={t.explain}
       questions={
         <Question
           question={t.question.ask(sized?.name ?? "")}
@@ -138,7 +137,8 @@ function sentence({ name, four, full }: Sized, context: number): string {
   return t.takeaway(name, bytes(full.true_bytes), bytes(four.true_bytes), bytes(four.kv_cache), count(context));
 }
 
-function draw({ ctx, width, height, colours, font, text }: Drawing, { four, full }: Sized): void {
+function draw(drawing: Drawing, { four, full }: Sized): void {
+  const { ctx, width, height, colours, font, text } = drawing;
   const t = words.value;
   const { rem } = colours;
   const rows = [
@@ -167,7 +167,7 @@ function draw({ ctx, width, height, colours, font, text }: Drawing, { four, full
       ctx.fillStyle =
         kind === "cache" ? colours["grey-2"] : linears.has(kind) ? (kind === "mlp" ? fill : light) : kind === "embed" ? colours["grey-1"] : colours["grey-3"];
       ctx.fillRect(x0, bar, Math.max(x1 - x0 - 1, 0.5), thick);
-      if (kind === "cache") hatch(ctx, x0, bar, x1 - x0 - 1, thick, colours.paper);
+      if (kind === "cache") hatch(drawing, colours.paper, x0, bar, x1 - x0 - 1, thick);
       font(0.75);
       const words = `${t.kinds[kind]} ${bytes(size, 2)}`;
       const wide = ctx.measureText(words).width;
@@ -182,22 +182,6 @@ function draw({ ctx, width, height, colours, font, text }: Drawing, { four, full
       text(words, start, y, { colour: k === parts.length - 1 ? colours.ink : colours["ink-2"] });
     });
   });
-}
-
-function hatch(ctx: CanvasRenderingContext2D, x: number, y: number, width: number, height: number, colour: string): void {
-  ctx.save();
-  ctx.beginPath();
-  ctx.rect(x, y, Math.max(width, 0), height);
-  ctx.clip();
-  ctx.strokeStyle = colour;
-  ctx.lineWidth = 1.5;
-  ctx.beginPath();
-  for (let at = -height; at < width; at += 6) {
-    ctx.moveTo(x + at, y + height);
-    ctx.lineTo(x + at + height, y);
-  }
-  ctx.stroke();
-  ctx.restore();
 }
 
 function Controls({ sized }: { sized: Sized | null }): JSX.Element {

@@ -1,22 +1,11 @@
 /** Views 8 to 12: each task by mouse and by keyboard, and the numbers against the command line's. */
 
-import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+import { readFileSync, writeFileSync } from "node:fs";
 import { expect, test, type Locator } from "@playwright/test";
-import { openView, problems, table, takeaway as said } from "./support";
+import { cli, openView, problems, repository, table, takeaway as said } from "./support";
 
 /** Numbers and their units hold together by spaces that do not break. */
 const takeaway = async (view: Locator) => (await said(view)).replaceAll("\u00a0", " ");
-
-const repository = fileURLToPath(new URL("../../..", import.meta.url));
-
-/** The native command line, which `cargo test` builds too. */
-function cli(...args: string[]): unknown {
-  const program = ["release", "debug"].map((kind) => `${repository}target/${kind}/nibblama`).find(existsSync);
-  if (program === undefined) throw new Error("run `cargo build --features cli` first: the tests compare with it");
-  return JSON.parse(execFileSync(program, [...args, "--json"], { encoding: "utf8", maxBuffer: 2 ** 28 }));
-}
 
 interface Inspected {
   true_bytes: number;
@@ -90,8 +79,23 @@ test("side by side: one prompt, two texts, KL as the engine has it, perplexity a
   const kl = (columns["KL, nats"] ?? []).map(Number);
   expect(kl.length).toBeGreaterThan(60);
   expect(kl.every((value) => value >= 0 && value < 5)).toBe(true);
-  const rates = (await view.locator(".ledger tbody tr").first().locator("td").allInnerTexts()).map(Number);
-  expect(rates.every((rate) => rate > 1)).toBe(true);
+  const ledger = Object.fromEntries(
+    await view.locator(".ledger tbody tr").evaluateAll((rows) =>
+      rows.map((row) => [row.querySelector("th")?.textContent ?? "", [...row.querySelectorAll("td")].map((cell) => cell.textContent ?? "")]),
+    ),
+  ) as Record<string, string[]>;
+  expect(ledger["tokens per second"]?.every((rate) => Number(rate) > 1)).toBe(true);
+  expect(ledger["kernel"]?.every((kernel) => /simd\d* \d+×/.test(kernel))).toBe(true);
+  // The ledger of either side adds up to the memory of its tab; figures have three digits.
+  const size = (text = "") => Number.parseFloat(text || "0") * (/GB/.test(text) ? 1e9 : /MB/.test(text) ? 1e6 : 1e3);
+  const kinds = ["packed 4-bit codes", "scales and their maps", "unquantized weights", "kv cache", "scratch", "code, stack and freed room"];
+  for (const side of [0, 1]) {
+    const whole = size(ledger["memory of the tab"]?.[side]);
+    const sum = kinds.reduce((total, kind) => total + size(ledger[kind]?.[side]), 0);
+    expect(Math.abs(sum / whole - 1)).toBeLessThan(0.01);
+  }
+  const { breakdown } = cli<{ breakdown: Record<string, number> }>("inspect", `${repository}models/stories`, "--quant-type", "nf4", "--double-quant");
+  expect(ledger["packed 4-bit codes"]?.[1]?.replace("\u00a0", " ")).toBe(`${((breakdown["packed_codes"] ?? 0) / 1e6).toFixed(2)} MB`);
 
   await view.getByRole("button", { name: "Measure perplexity on held-out stories" }).click();
   await expect(view.locator("progress")).toBeVisible();
@@ -104,7 +108,12 @@ test("side by side: one prompt, two texts, KL as the engine has it, perplexity a
   await expect(result).toContainText(`${told.against.perplexity.toFixed(3)} in full precision`);
   await expect(result).toContainText(`${told.perplexity.toFixed(3)} in 4 bits`);
 
-  // Another arithmetic, by keyboard, and the models given back.
+  // Another kernel and another arithmetic, by keyboard, and the models given back.
+  await view.locator("[data-choice=kernel]").focus();
+  await page.keyboard.press("End");
+  await expect(page).toHaveURL(/kernel=simd128/);
+  await view.getByRole("button", { name: "Write both again" }).press("Enter");
+  await expect(view.locator(".ledger tbody tr").nth(1).locator("td").first()).toHaveText("simd128 1×", { timeout: 60_000 });
   await view.getByRole("radio", { name: "near-exact" }).focus();
   await page.keyboard.press("ArrowRight");
   await expect(page).toHaveURL(/arithmetic=fast/);
@@ -123,7 +132,11 @@ test("LoRA: two columns, another adapter by keyboard, one of the visitor's own, 
   const config = JSON.parse(readFileSync(`${repository}models/adapters/rhymes/adapter_config.json`, "utf8")) as { r: number };
   await expect(view.locator(".figures")).toContainText(String(config.r));
   const columns = await table(view);
-  expect(Number(columns["bytes"]?.[0])).toBeGreaterThan(100_000);
+  const adapter = Number(columns["bytes"]?.[0]);
+  const told = cli<{ memory: { model: { lora: number; packed_codes: number } } }>(
+    "generate", `${repository}models/stories-nf4`, "--adapter", `${repository}models/adapters/rhymes`, "--ids", "0", "--max-new-tokens", "1",
+  );
+  expect(adapter).toBe(told.memory.model.lora);
 
   await view.getByRole("radio", { name: "rhymes" }).focus();
   await page.keyboard.press("ArrowRight");
@@ -133,6 +146,50 @@ test("LoRA: two columns, another adapter by keyboard, one of the visitor's own, 
   const [again = "", dialogue = ""] = await view.locator(".column-text").allInnerTexts();
   expect(again).toBe(without);
   expect(dialogue).not.toBe(rhymes);
+
+  // Merged, by mouse: no byte of its own, and predictions that moved far less than the adapter moves them.
+  await view.getByText("merged into them", { exact: true }).click();
+  await expect.poll(() => takeaway(view), { timeout: 60_000 }).toMatch(/^Merged, “dialogue” costs no byte of its own/);
+  await done();
+  await expect(view.locator("[data-column=with] h3")).toHaveText("with dialogue, merged");
+  const { bytes = [] } = await table(view);
+  expect(bytes[2]).toBe(bytes[1]);
+  const figures = await view.locator(".figures").evaluate((list) =>
+    Object.fromEntries([...list.querySelectorAll("div")].map((row) => [row.querySelector("dt")?.textContent, row.querySelector("dd")?.textContent])),
+  );
+  const [toMerged, toBase] = ["KL, beside to merged", "KL, beside to base"].map((name) => Number.parseFloat(figures[name] ?? ""));
+  expect(toMerged).toBeGreaterThan(0);
+  expect(toMerged).toBeLessThan((toBase ?? 0) / 5);
+  // Without strength the adapter does nothing; by keyboard.
+  await view.getByText("beside the weights", { exact: true }).click();
+  await done();
+  await view.getByRole("slider", { name: "Strength" }).press("Home");
+  await expect(page).toHaveURL(/strength=0/);
+  await expect.poll(() => takeaway(view)).toMatch(/tokens stay the same/);
+  await done();
+  await view.getByRole("slider", { name: "Strength" }).fill("1");
+  await expect(page).not.toHaveURL(/strength/);
+
+  // Merged while the second text is being written: it goes on from the next token.
+  await done();
+  await view.evaluate((element) => {
+    const merged = [...element.querySelectorAll("label")].find((label) => label.textContent === "merged into them");
+    const text = element.querySelector("[data-column=with] .column-text");
+    // The last text has to go first.
+    let began = false;
+    new MutationObserver((_, observer) => {
+      began ||= (text?.textContent?.length ?? 0) < 40;
+      if (!began || (text?.textContent?.length ?? 0) < 60) return;
+      observer.disconnect();
+      merged?.click();
+    }).observe(element, { subtree: true, childList: true, characterData: true });
+  });
+  await view.getByRole("button", { name: "Write both" }).click();
+  await expect(view.locator("[data-column=with] .column-text")).toContainText("(changed here)");
+  await expect(view.locator("[data-column=with] h3")).toHaveText("with dialogue, merged");
+  await expect.poll(() => takeaway(view), { timeout: 60_000 }).toMatch(/^Merged/);
+  await view.getByText("beside the weights", { exact: true }).click();
+  await done();
 
   const files = ["adapter_config.json", "adapter_model.safetensors"].map((name) => `${repository}models/adapters/rhymes/${name}`);
   await page.setInputFiles("[data-files=lora]", files);

@@ -1,7 +1,58 @@
 /** What the page's tests share. */
 
+import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import AxeBuilder from "@axe-core/playwright";
 import { expect, type Locator, type Page } from "@playwright/test";
+
+export const repository = fileURLToPath(new URL("../../..", import.meta.url));
+export const STORIES = `${repository}models/stories`;
+
+const told = new Map<string, unknown>();
+
+/** What the native command line says, which `cargo test` builds too; the same question is asked once. */
+export function cli<T>(...args: string[]): T {
+  const key = args.join(" ");
+  if (!told.has(key)) {
+    const program = ["release", "debug"].map((kind) => `${repository}target/${kind}/nibblama`).find(existsSync);
+    if (program === undefined) throw new Error("run `cargo test --all-features --test cli --no-run` first: the tests compare with the binary it builds");
+    told.set(key, JSON.parse(execFileSync(program, [...args, "--json"], { encoding: "utf8", maxBuffer: 2 ** 28 })));
+  }
+  return told.get(key) as T;
+}
+
+interface Errors {
+  mae: number;
+  rmse: number;
+  max_error: number;
+  snr_db: number;
+  bits_per_weight: number;
+}
+
+/** `nibblama inspect --tensor`. */
+export interface InspectedTensor {
+  std: number;
+  absmax: number;
+  codebook: { levels: number[]; codes: number[]; thresholds: number[] };
+  block: {
+    index: number;
+    values: number[];
+    normalised: number[];
+    codes: number[];
+    packed: number[];
+    restored: number[];
+    scale: number;
+    errors: Errors;
+  };
+  double_quant: { mean: number; first_block: number; absmax: number[]; codes: number[]; restored: number[] };
+  blocksizes: Record<"single" | "double", (Errors & { blocksize: number; blocks: number })[]>;
+  formats: (Errors & { name: string; relative_rmse: number; counts: number[] })[];
+  rows: Record<"absmax" | "mean" | "std" | "rmse", number[]>;
+}
+
+export const inspectTensor = (name: string, ...args: string[]): InspectedTensor =>
+  cli("inspect", STORIES, "--tensor", name, ...args);
 
 /** One view alone, with its data there. */
 export async function openView(page: Page, id: string, settings = ""): Promise<Locator> {

@@ -1,8 +1,10 @@
 /** The task of each view, by mouse, by touch and by keyboard alone; and the numbers against the model's files. */
 
-import { open } from "node:fs/promises";
+import { open, readFile, writeFile } from "node:fs/promises";
 import { expect, test, type Locator, type Page } from "@playwright/test";
-import { openView, ready, table, takeaway } from "./support";
+import { writeShapedModel } from "../../scripts/shaped-model.mjs";
+import { MOUNTS } from "../sites";
+import { cli, inspectTensor, type InspectedTensor, openView, ready, repository, table, takeaway } from "./support";
 
 const FULL = "../models/stories/model.safetensors";
 const NF4 = "../models/stories-nf4/model.safetensors";
@@ -59,6 +61,17 @@ async function tabTo(page: Page, target: Locator): Promise<void> {
   throw new Error("Tab never reached the target");
 }
 
+/** Another choice by the address, as a link would make it. */
+async function follow(page: Page, id: string, settings: string): Promise<void> {
+  await page.evaluate((hash) => (location.hash = hash), `#1&embed=1&view=${id}&lang=en${settings}`);
+}
+
+/** The settings under which numbers are compared: as the page comes, and all of them changed. */
+const OTHER = "model.layers.7.self_attn.q_proj.weight";
+const CHANGED = `&tensor=${OTHER}&weight=1300&quant_type=fp4&blocksize=128&double_quant=off`;
+const asItComes = () => inspectTensor(`${TENSOR}.weight`, "--double-quant", "--block", "1536");
+const changed = () => inspectTensor(OTHER, "--quant-type", "fp4", "--blocksize", "128", "--block", "10");
+
 test.describe("with a mouse and with keys", () => {
   test.use({ viewport: { width: 1280, height: 900 } });
 
@@ -77,6 +90,18 @@ test.describe("with a mouse and with keys", () => {
     expect(columns["bytes"]).toContain(5_591_540_224);
     await view.getByRole("checkbox").press("Space");
     await expect.poll(async () => (await table(view))["bytes"]).toContain(5_702_540_160);
+    // Part by part as the command line has it, from the same config.json.
+    const golden = await readFile(`${repository}tests/fixtures/golden/memory_footprint.json`, "utf8");
+    const config = test.info().outputPath("config.json");
+    await writeFile(config, JSON.stringify((JSON.parse(golden) as Record<string, { config: object }>)["Llama-3.1-8B"]?.config));
+    const { breakdown, get_memory_footprint } = cli<{ breakdown: Record<string, number>; get_memory_footprint: number }>(
+      "footprint", config, "--quant-type", "nf4", "--double-quant",
+    );
+    const { bytes = [] } = await table(view);
+    expect(bytes[1]).toBe(breakdown["packed_codes"]);
+    expect(bytes[2]).toBe(breakdown["absmax"]);
+    expect(bytes.slice(4, 7).reduce<number>((sum, part) => sum + Number(part), 0)).toBe(breakdown["other_weights"]);
+    expect(bytes.at(-1)).toBe(get_memory_footprint);
   });
 
   test("weight: dragged, typed, moved with arrows", async ({ page }) => {
@@ -96,6 +121,20 @@ test.describe("with a mouse and with keys", () => {
     await typed.fill("0");
     await typed.blur();
     await expect.poll(() => takeaway(view)).toMatch(/7 \(0111\)/);
+    const compare = async (told: InspectedTensor, format: string) => {
+      const columns = await table(view);
+      const { levels, codes, thresholds } = told.codebook;
+      expect(columns["level"]).toEqual(levels);
+      expect(columns["code"]).toEqual(codes);
+      expect(columns["from"]?.slice(1)).toEqual(thresholds);
+      expect(columns["to"]?.slice(0, -1)).toEqual(thresholds);
+      expect(columns["weights there"]).toEqual(told.formats.find(({ name }) => name === format)?.counts);
+    };
+    await compare(asItComes(), "nf4");
+    await follow(page, "weight", CHANGED);
+    await expect(view.locator(".caption")).toContainText(/q_proj.*FP4/);
+    await expect.poll(async () => (await table(view))["level"]).toEqual(changed().codebook.levels);
+    await compare(changed(), "fp4");
   });
 
   test("block: steps, a weight by mouse and by arrow, an outlier; the bytes are the file's", async ({ page }) => {
@@ -126,6 +165,19 @@ test.describe("with a mouse and with keys", () => {
     const rest = await table(view);
     // Next to a giant the others share few codes.
     expect(new Set(rest["code"]).size).toBeLessThan(8);
+    const compare = async ({ block }: InspectedTensor) => {
+      await expect.poll(async () => (await table(view))["code"]).toEqual(block.codes);
+      const columns = await table(view);
+      expect(columns["weight"]).toEqual(block.values);
+      expect(columns["weight / absmax"]).toEqual(block.normalised);
+      expect(columns["restored"]).toEqual(block.restored);
+      expect(columns["byte"]?.map(Number)).toEqual(block.codes.map((_, i) => block.packed[i >> 1]));
+      expect((await takeaway(view)).endsWith(`an RMSE of ${block.errors.rmse.toPrecision(3)}.`)).toBe(true);
+    };
+    await follow(page, "block", "");
+    await compare(asItComes());
+    await follow(page, "block", CHANGED);
+    await compare(changed());
   });
 
   test("blocksize: a point by mouse, another by key; error grows with the block", async ({ page }) => {
@@ -142,6 +194,18 @@ test.describe("with a mouse and with keys", () => {
     await tabTo(page, canvas);
     await page.keyboard.press("Home");
     await expect(view.locator("[data-choice=blocksize]")).toHaveValue("32");
+    const compare = async ({ blocksizes: { single, double } }: InspectedTensor) => {
+      const points = [...single, ...double];
+      await expect.poll(async () => (await table(view))["RMSE"]).toEqual(points.map(({ rmse }) => rmse));
+      const columns = await table(view);
+      expect(columns["blocks"]).toEqual(points.map(({ blocks }) => blocks));
+      expect(columns["bits per weight"]).toEqual(points.map(({ bits_per_weight }) => bits_per_weight));
+      expect(columns["MAE"]).toEqual(points.map(({ mae }) => mae));
+      expect(columns["largest error"]).toEqual(points.map(({ max_error }) => max_error));
+    };
+    await compare(asItComes());
+    await follow(page, "blocksize", CHANGED);
+    await compare(changed());
   });
 
   test("double: another scale by mouse and key; codes are the file's; the printed number stands still", async ({ page }) => {
@@ -159,6 +223,12 @@ test.describe("with a mouse and with keys", () => {
     await expect(view.locator("[data-choice=block]")).toHaveValue(String(clicked - 1));
     await view.locator(".question").first().getByRole("button", { name: "it does not move" }).click();
     await expect(view.locator(".question").first().locator("button.right")).toContainText("it does not move");
+    await follow(page, "double", CHANGED);
+    const told = changed().double_quant;
+    await expect.poll(async () => (await table(view))["absmax"]).toEqual(told.absmax);
+    const other = await table(view);
+    expect(other["8-bit code"]).toEqual(told.codes);
+    expect(other["restored"]).toEqual(told.restored);
   });
 
   test("contest: another tensor; bits, MAE and RMSE stand together", async ({ page }) => {
@@ -171,6 +241,20 @@ test.describe("with a mouse and with keys", () => {
     await view.locator("[data-choice=tensor]").selectOption("model.layers.7.self_attn.q_proj.weight");
     await expect.poll(() => takeaway(view)).not.toBe(before);
     expect(await view.innerText()).not.toMatch(/optimal/i);
+    const compare = async ({ formats }: InspectedTensor) => {
+      await expect.poll(async () => (await table(view))["RMSE"]).toEqual(formats.map(({ rmse }) => rmse));
+      const columns = await table(view);
+      expect(columns["bits per weight"]).toEqual(formats.map(({ bits_per_weight }) => bits_per_weight));
+      expect(columns["MAE"]).toEqual(formats.map(({ mae }) => mae));
+      expect(columns["RMSE / sigma"]).toEqual(formats.map(({ relative_rmse }) => relative_rmse));
+      expect(columns["largest error"]).toEqual(formats.map(({ max_error }) => max_error));
+      // A logarithm, whose last bit is the library's.
+      formats.forEach(({ snr_db }, i) => expect(columns["SNR, dB"]?.[i]).toBeCloseTo(snr_db, 9));
+    };
+    await follow(page, "contest", "");
+    await compare(asItComes());
+    await follow(page, "contest", CHANGED);
+    await compare(changed());
   });
 
   test("map: a weight by mouse, by arrows, by number; layers of the map", async ({ page }) => {
@@ -200,6 +284,48 @@ test.describe("with a mouse and with keys", () => {
     await column.fill("31");
     const value = bf16(original, 9 * 384 + 31);
     await expect(view.locator(".num-note")).toContainText(Math.abs(value).toFixed(5));
+    const compare = async ({ rows }: InspectedTensor) => {
+      await expect.poll(async () => (await table(view))["RMSE"]).toEqual(rows.rmse.slice(0, 256).map(Math.fround));
+      const columns = await table(view);
+      for (const [head, told] of [["absmax", rows.absmax], ["mean", rows.mean], ["standard deviation", rows.std]] as const) {
+        expect(columns[head]).toEqual(told.slice(0, 256).map(Math.fround));
+      }
+    };
+    await compare(asItComes());
+    await follow(page, "map", CHANGED);
+    await compare(changed());
+  });
+
+  test("map: of a model shaped as one of 1.1 billion, it answers while a tensor of 131 MB is read", async ({ page }) => {
+    await writeShapedModel(`${MOUNTS.made}/shaped`);
+    await page.route("**/models/stories/*", (route) => route.continue({ url: route.request().url().replace("/models/stories/", "/made/shaped/") }));
+    const view = await openView(page, "map", `&tensor=${TENSOR}.weight&layer=weight`);
+    await expect(view.locator("[data-choice=tensor]")).toContainText("layers.21.mlp.down_proj 2048 × 5632");
+    const canvas = view.getByRole("slider", { name: /Weight/ });
+    await drag(page, canvas, [0.1, 0.1], [0.5, 0.5]);
+    const [row, column] = [view.locator("[data-choice=row]"), view.locator("[data-choice=column]")];
+    const at = Number(await row.inputValue()) * 2048 + Number(await column.inputValue());
+    expect(at).toBeGreaterThan(2000 * 2048);
+    const value = bf16(await readTensor(`${MOUNTS.made}/shaped/model.safetensors`, `${TENSOR}.weight`), at);
+    await expect(view.locator(".num-note")).toContainText(Math.abs(value).toFixed(5));
+    // Frames go on, and a control answers, while the embedding is on its way.
+    await page.evaluate(() => {
+      const counted = window as unknown as { frames: number };
+      counted.frames = 0;
+      requestAnimationFrame(function next() {
+        counted.frames++;
+        requestAnimationFrame(next);
+      });
+    });
+    const before = await takeaway(view);
+    await view.locator("[data-choice=tensor]").selectOption("model.embed_tokens.weight");
+    await row.fill("4");
+    await expect(page).toHaveURL(/embed_tokens.*weight=8192/);
+    expect(await takeaway(view)).toBe(before);
+    await expect.poll(() => takeaway(view), { timeout: 30_000 }).toContain("embed_tokens");
+    expect(await page.evaluate(() => (window as unknown as { frames: number }).frames)).toBeGreaterThan(10);
+    await canvas.press("ArrowDown");
+    await expect(row).toHaveValue("5");
   });
 
   test("teacher: a link for one view with parts hidden leads to that view", async ({ page }) => {
@@ -242,6 +368,46 @@ test.describe("with a finger", () => {
     view = await openView(page, "contest");
     await view.locator(".question-options button").first().tap();
     await expect(view.locator(".question-answer")).not.toBeEmpty();
+  });
+
+  test("layers, side, LoRA, your model, snippet and teacher answer to a tap", async ({ page }) => {
+    let view = await openView(page, "layers");
+    let before = await takeaway(view);
+    await view.getByRole("checkbox", { name: "quantize q_proj" }).tap();
+    await expect.poll(() => takeaway(view)).not.toBe(before);
+    view = await openView(page, "yours");
+    before = await takeaway(view);
+    const slider = view.getByRole("slider");
+    await page.touchscreen.tap(...(await place(slider, 0.95, 0.5)));
+    await expect.poll(() => takeaway(view)).not.toBe(before);
+    await view.getByText("fp4", { exact: true }).tap();
+    await expect(page).toHaveURL(/quant_type=fp4/);
+    view = await openView(page, "snippet");
+    await view.getByRole("button", { name: "The library's defaults" }).tap();
+    await expect.poll(() => takeaway(view)).toMatch(/^Every line/);
+    view = await openView(page, "teacher");
+    await view.getByLabel("takeaway").tap();
+    await expect(view.locator(".copyable input").nth(1)).toHaveValue(/hide=text%2Ctakeaway/);
+    await view.getByRole("button", { name: "Layer tree" }).tap();
+    await expect(page.locator("#layers")).toBeVisible();
+
+    view = await openView(page, "lora");
+    const write = view.getByRole("button", { name: "Write both" });
+    await expect(write).toBeEnabled();
+    await view.getByText("olden", { exact: true }).tap();
+    await expect(view.locator("[data-column=with] h3")).toHaveText("with olden");
+    await expect(write).toBeEnabled();
+    await write.tap();
+    await expect(write).toBeDisabled();
+    view = await openView(page, "side");
+    await view.getByText("exact", { exact: true }).tap();
+    await expect(page).toHaveURL(/arithmetic=exact/);
+    await view.getByRole("button", { name: "Write both again" }).tap();
+    await expect(view.getByText(/Writing/)).toBeVisible();
+    await view.getByRole("button", { name: "Measure perplexity" }).tap();
+    await expect(view.locator("progress")).toBeVisible();
+    await view.getByRole("button", { name: "Stop" }).tap();
+    await expect(view.locator("progress")).toHaveCount(0);
   });
 });
 

@@ -15,14 +15,19 @@ const VIEWS: { id: string; charts: number; questions: number }[] = [
   { id: "map", charts: 2, questions: 1 },
   { id: "layers", charts: 0, questions: 1 },
   { id: "side", charts: 1, questions: 1 },
-  { id: "lora", charts: 0, questions: 1 },
+  { id: "lora", charts: 1, questions: 1 },
   { id: "yours", charts: 1, questions: 1 },
   { id: "snippet", charts: 0, questions: 1 },
   { id: "teacher", charts: 0, questions: 0 },
 ];
 
+/** What `hide=` takes away. */
+const PARTS: Record<string, string> = {
+  title: ".view-title", text: ".view-text", takeaway: ".takeaway", controls: ".view-controls", tools: ".tools",
+};
+
 for (const { id, charts, questions } of VIEWS) {
-  test(`${id}: axe, both languages and themes, exports, questions, 320 px`, async ({ page }) => {
+  test(`${id}: axe, both languages and themes, exports, questions, 320 px, embedded`, async ({ page }) => {
     const errors = problems(page);
     await page.setViewportSize({ width: 1440, height: 900 });
     const view = await openView(page, id, "&lang=en&theme=light");
@@ -85,25 +90,19 @@ for (const { id, charts, questions } of VIEWS) {
     await page.keyboard.press("a");
     await expect(page.locator("html")).toHaveAttribute("lang", "en");
     await expect.poll(() => overflow(page), "320").toBeLessThanOrEqual(0);
+
+    // Embedded: each part can be hidden, and nothing else goes with it.
+    await expect(page.locator(".topbar, footer, .hero")).toHaveCount(0);
+    for (const hidden of Object.keys(PARTS)) {
+      await page.evaluate((hash) => (location.hash = hash), `#1&embed=1&view=${id}&hide=${hidden}`);
+      for (const [part, selector] of Object.entries(PARTS)) {
+        await expect(view.locator(selector), `${hidden} hidden: ${part}`).toHaveCount(part === hidden ? 0 : 1);
+      }
+      await expect(canvases).toHaveCount(charts);
+    }
     expect(errors).toEqual([]);
   });
 }
-
-test("every part that can be hidden is hidden, and nothing else is", async ({ page }) => {
-  const parts: Record<string, string> = {
-    title: ".view-title", text: ".view-text", takeaway: ".takeaway", controls: ".view-controls", tools: ".tools",
-  };
-  await openView(page, "blocksize");
-  for (const [part, selector] of Object.entries(parts)) {
-    await page.evaluate((name) => (location.hash = `#1&embed=1&view=blocksize&hide=${name}`), part);
-    await expect(page.locator(`#blocksize ${selector}`)).toHaveCount(0);
-    await expect(page.locator("#blocksize canvas")).toHaveCount(1);
-    for (const other of Object.values(parts)) {
-      if (other !== selector) await expect(page.locator(`#blocksize ${other}`), `${part} hides ${other}`).toHaveCount(1);
-    }
-  }
-  await expect(page.locator(".topbar, footer, .hero")).toHaveCount(0);
-});
 
 test("the whole page: views in order, links between them, keys, and print", async ({ page }) => {
   const errors = problems(page);

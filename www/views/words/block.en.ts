@@ -30,7 +30,7 @@ export const en = {
     "A block is a run of 64 weights of the flattened tensor, row after row. It does not care where a row ends.",
     "The block's scale has to fit its largest weight. One large weight stretches the 16 levels for all, and its small neighbours fall onto zero. That is why blocks are short, and why LLM.int8 takes outlier columns out first.",
     "The high nibble comes first: byte i holds weight 2i in its upper four bits and weight 2i + 1 in its lower four.",
-    "With double quantization the scale that unpacking multiplies with is itself restored from 8 bits, so even the largest weight comes back slightly changed.",
+    "With double quantization the scale itself is restored from 8 bits, so even the largest weight comes back changed.",
   ],
   question: {
     ask: (n: string) => `One of ${n} weights grows to 16 times the block's absmax. What happens to the others' error?`,

@@ -20,7 +20,6 @@ export const en = {
     "NF4 puts its levels where a normal distribution has its weights. It needs only one scale, so it reaches a small error at few bits on weights that look normal; on others it need not.",
     "FP4 spends levels on fine steps near zero and has wide gaps further out. It is the library's default all the same.",
     "MAE counts every miss alike, RMSE counts large misses more. A format may be ahead in one and behind in the other.",
-    "INT8 is here for scale: with 8 bits even one scale for the whole tensor is close.",
   ],
   question: {
     ask: (name: string) => `On ${name}: which 4-bit format has the smallest RMSE?`,

@@ -14,7 +14,6 @@ export const en = {
   needsOriginals: "This comparison needs the weights as they were before quantization.",
   labFailed: "The weights could not be read",
   retry: "Try again",
-  reading: "Reading the weights",
 };
 
 export type Words = typeof en;

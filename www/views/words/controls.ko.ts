@@ -16,5 +16,4 @@ export const ko: Words = {
   needsOriginals: "이 비교에는 양자화하기 전의 가중치가 필요합니다.",
   labFailed: "가중치를 읽지 못했습니다",
   retry: "다시 시도",
-  reading: "가중치를 읽는 중",
 };

@@ -13,12 +13,13 @@ export const en = {
   memory: "bytes of the whole model",
   rows: { single: "really held, f32 scales", double: "really held, double quantization", printedSingle: "printed, f32 scales", printedDouble: "printed, double quantization" },
   columns: { block: "block", absmax: "absmax", code: "8-bit code", restored: "restored" },
-  explain: (rmse: string, rmseDouble: string) => [
+  large: (saved: string, whole: string, share: string) => ` Of Llama 3.1 8B it saves ${saved} of ${whole}, ${share}.`,
+  explain: (rmse: string, rmseDouble: string, large: string) => [
     "The mean is taken off first because all scales are positive: without it half of the 256 levels would stand idle.",
     "The 8-bit map is dynamic: its levels are dense near zero and sparse far from it, so that small and large differences both keep their leading digits.",
     "256 scales share one second-level absmax, so a scale costs 8 + 32 / 256 bits instead of 32.",
     ...(rmse === "" ? [] : [`The price: the weights' RMSE goes from ${rmse} to ${rmseDouble}.`]),
-    "“Another 10 to 20 %”, as is sometimes said, counts too much: 0.373 bit of 4.5 is 8 %, and less of a whole model with its 16-bit rest.",
+    `“Another 10 to 20 %”, as is sometimes said, is too much: 0.373 bit of 4.5 is 8 %, and less of a whole model with its 16-bit rest.${large}`,
   ],
   printed: {
     ask: "You turn double quantization on. What happens to the number that get_memory_footprint() prints?",

@@ -29,7 +29,7 @@ export const en = {
   table: { caption: "Modules", path: "module", from: "class before", to: "class after", before: "bytes in bf16", after: "bytes in 4 bits", times: "modules" },
   explain: [
     "A Linear4bit holds its weight as packed codes: two weights a byte, in a column of bytes, with the scales beside it. Its shape in print(model) stays that of the layer.",
-    "The embedding and the norms are no Linear layers, so nothing replaces them. lm_head is one, and the last step of every prediction; the library leaves it in 16 bits by default.",
+    "The embedding and the norms are no Linear layers. lm_head is one, the last step of every prediction.",
     "llm_int8_skip_modules takes parts of names: q_proj means that layer in every block, model.layers.3 means all of block 3. A list of your own replaces the default, so lm_head must be in it to stay 16-bit.",
   ],
   question: {

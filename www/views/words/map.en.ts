@@ -3,7 +3,7 @@ export const en = {
   what: "Show",
   layers: { error: "error", weight: "weight", code: "code" },
   takeaway: {
-    error: (name: string, mean: string, row: string, times: string) => `The rows of ${name} have a median RMSE of ${mean}; row ${row} has ${times} times as much.`,
+    error: (name: string, median: string, row: string, most: string) => `The rows of ${name} have a median RMSE of ${median}; the largest is ${most}, in row ${row}.`,
     weight: (name: string, largest: string, row: string, std: string) => `The largest weight of ${name} is ${largest}, in row ${row}: ${std} times the tensor's standard deviation.`,
     code: (name: string, row: string, column: string, code: string, block: string) => `The weight at row ${row}, column ${column} of ${name} has level ${code} of 0 to 15 and lies in block ${block}.`,
   },
@@ -18,10 +18,8 @@ export const en = {
   rows: "per row of the tensor",
   columns: { row: "row", absmax: "absmax", mean: "mean", std: "standard deviation", rmse: "RMSE" },
   explain: [
-    "Stripes across the map are rows with larger weights; stripes down it are input features that matter more. Their blocks have a larger absmax, so their errors are larger too.",
-    "The error map looks like the weight map seen from afar: error follows absmax, block by block.",
+    "Stripes across the map are rows, stripes down it input features with larger weights. Their blocks have a larger absmax, so their errors are larger too.",
     "Blocks run along the rows. In the magnifier the frame shows which weights share a scale.",
-    "Weights are drawn blue below zero and orange above, errors in cividis from dark to light: both can be read without telling red from green.",
   ],
   question: {
     ask: "Where are the errors of a quantized tensor largest?",

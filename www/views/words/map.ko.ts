@@ -5,7 +5,7 @@ export const ko: Words = {
   what: "보기",
   layers: { error: "오차", weight: "가중치", code: "코드" },
   takeaway: {
-    error: (name, mean, row, times) => `${name}의 행별 RMSE 중앙값은 ${mean}이고, ${row}번 행은 그 ${times}배입니다.`,
+    error: (name, median, row, most) => `${name}의 행별 RMSE 중앙값은 ${median}, 가장 큰 값은 ${row}번 행의 ${most}입니다.`,
     weight: (name, largest, row, std) => `${name}에서 가장 큰 가중치는 ${row}번 행의 ${largest}로, 텐서 표준 편차의 ${std}배입니다.`,
     code: (name, row, column, code, block) => `${name}의 ${row}번 행 ${column}번 열 가중치는 0~15 중 ${code}번 수준이고 블록 ${block}에 있습니다.`,
   },
@@ -18,10 +18,9 @@ export const ko: Words = {
   rows: "텐서의 행마다",
   columns: { row: "행", absmax: "absmax", mean: "평균", std: "표준 편차", rmse: "RMSE" },
   explain: [
-    "가로줄은 가중치가 큰 행이고, 세로줄은 더 중요한 입력 특징(feature)입니다. 이런 블록은 absmax가 커서 오차도 큽니다.",
+    "가로줄은 가중치가 큰 행이고, 세로줄은 가중치가 큰 입력 특징(feature)입니다. 이런 블록은 absmax가 커서 오차도 큽니다.",
     "오차 지도는 멀리서 본 가중치 지도와 닮았습니다. 오차는 블록마다 absmax를 따라갑니다.",
     "블록은 행을 따라 이어집니다. 돋보기의 테두리가 스케일을 함께 쓰는 가중치입니다.",
-    "가중치는 0보다 작으면 파랑, 크면 주황이고, 오차는 어두운 데서 밝은 데로 가는 cividis입니다. 둘 다 빨강과 초록을 구별하지 않아도 읽을 수 있습니다.",
   ],
   question: {
     ask: "양자화한 텐서에서 오차가 가장 큰 곳은 어디일까요?",

@@ -21,9 +21,11 @@ export const en = {
   dtype: "Computed in, here",
   arithmetic: "Arithmetic of 4-bit products",
   arithmetics: { exact: "exact", "near-exact": "near-exact", fast: "fast" },
+  kernel: "Kernel",
+  best: "the best that starts",
   emulated: "With compute dtype bfloat16 or float16 products are rounded as a GPU rounds them: emulated, slower, and with an arithmetic of its own.",
   kl: "KL divergence after each token, nats",
-  facts: { rate: "tokens per second", rateEmulated: (dtype: string) => `tokens per second (the 4-bit side emulates ${dtype}: no comparison)`, held: "weights", cache: "kv cache", scratch: "scratch", wasm: "memory of the tab", perplexity: "perplexity", top: "same top token", kl: "mean KL" },
+  facts: { rate: "tokens per second", rateEmulated: (dtype: string) => `tokens per second (the 4-bit side emulates ${dtype}: no comparison)`, kernel: "kernel", codes: "packed 4-bit codes", scales: "scales and their maps", floats: "unquantized weights", cache: "kv cache", scratch: "scratch", other: "code, stack and freed room", wasm: "memory of the tab", perplexity: "perplexity" },
   measure: "Measure perplexity on held-out stories",
   measuring: (done: string, total: string) => `${done} of ${total} tokens`,
   perplexity: (full: string, four: string, more: string, tokens: string) =>
@@ -32,10 +34,10 @@ export const en = {
   yes: "yes",
   no: "no",
   explain: [
-    "One differing token changes everything after it: from there on the two texts answer different prompts. So the texts say little about quality, and the numbers below say more.",
+    "From the first differing token on the texts answer different prompts, so they say little about quality.",
     "KL divergence compares the two distributions over all next tokens, given the same text: 0 means equal predictions. It is measured along the text that the full-precision model wrote.",
-    "Perplexity says how many tokens the model hesitates between, on average, on text it has never seen. Lower is better; the difference between the columns is what 4 bits cost.",
-    "“exact” computes as the specification does, bit for bit; “near-exact” and “fast” change the order of sums to be faster. Compared predictions and perplexity are always exact.",
+    "Perplexity says between how many tokens the model hesitates, on average, on text it has never seen. Lower is better.",
+    "“exact” multiplies dequantized weights in f32. “near-exact” rounds activations and levels to 14-bit integers, “fast” to 8 and 7 bits. Compared predictions and perplexity are always exact.",
   ],
   question: {
     ask: "The first differing token comes early. Is the 4-bit model therefore much worse?",

@@ -42,7 +42,6 @@ export const en = {
   explain: [
     "load_in_4bit=True alone gives FP4, blocks of 64, no double quantization, and float32 as compute dtype. The lesson's snippet changes three of these.",
     "compute dtype is not storage. The weights stay 4-bit in memory; for each product they are turned back into numbers of this type. bfloat16 is faster on a GPU and rounds more.",
-    "double quantization stores the scales in 8 bits. It does not change what get_memory_footprint() prints, because that leaves out the scales.",
     "llm_int8_skip_modules names modules that stay as they are, in 4-bit loading too, in spite of its name. Left out, transformers keeps lm_head; with a list of your own, lm_head is quantized unless you name it.",
   ],
   question: {

@@ -5,8 +5,8 @@ export const ko: Words = {
   caption: "이 페이지의 설정에 해당하는 BitsAndBytesConfig",
   takeaway: (differing, model, ours, theirs) =>
     differing === 0
-      ? `모든 줄이 라이브러리 기본값입니다. ${model}은(는) 이렇게 ${ours}를 차지합니다.`
-      : `라이브러리 기본값과 다른 줄은 ${differing}개입니다. ${model}은(는) 이렇게 ${ours}, 기본값으로는 ${theirs}를 차지합니다.`,
+      ? `모든 줄이 라이브러리 기본값입니다. ${model}의 크기는 ${ours}입니다.`
+      : `라이브러리 기본값과 다른 줄은 ${differing}개입니다. ${model}의 크기는 이 설정에서 ${ours}, 기본값에서 ${theirs}입니다.`,
   isDefault: "기본값",
   was: (value) => `기본값: ${value}`,
   values: {
@@ -44,7 +44,6 @@ export const ko: Words = {
   explain: [
     "load_in_4bit=True만 쓰면 FP4, 블록 64개, 이중 양자화 없음, 계산 자료형 float32가 됩니다. 강의의 코드는 이 중 세 가지를 바꿉니다.",
     "계산 자료형은 저장 형식이 아닙니다. 가중치는 메모리에 4비트로 남고, 곱할 때마다 이 형식의 수로 되돌립니다. bfloat16은 GPU에서 더 빠르지만 더 많이 반올림합니다.",
-    "이중 양자화는 스케일을 8비트로 저장합니다. get_memory_footprint()는 스케일을 빼고 세므로 출력되는 값은 바뀌지 않습니다.",
     "llm_int8_skip_modules는 이름과 달리 4비트에서도 그대로 둘 모듈을 정합니다. 비우면 transformers가 lm_head를 남기고, 목록을 직접 쓰면 lm_head도 적어야 남습니다.",
   ],
   question: {

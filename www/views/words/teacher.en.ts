@@ -4,7 +4,6 @@ export const en = {
     `This link carries ${settings} ${settings === 1 ? "setting" : "settings"} in ${characters} characters; ${questions} questions wait in ${views} views.`,
   caption: "What this page is set to, and where it differs from its defaults",
   link: "Link to the page as it is now",
-  embed: "One view alone",
   view: "View",
   hide: "Hide",
   parts: { title: "title", text: "text", takeaway: "takeaway", controls: "controls", tools: "table and exports" },
@@ -22,8 +21,7 @@ export const en = {
   explain: [
     "embed=1 shows the view named by view=, and hide= takes title, text, takeaway, controls and tools, parted by commas.",
     "A page that embeds a view in an iframe needs nothing else. If it is cross-origin isolated itself, add the attribute allow=\"cross-origin-isolated\".",
-    "Nonsense in a link is passed over: what cannot be read takes its default.",
-    "Links carry a version. A link of this version will keep its meaning.",
+    "What cannot be read in a link takes its default. A link of this version keeps its meaning.",
   ],
 };
 

@@ -6,7 +6,6 @@ export const ko: Words = {
     `이 링크에는 설정 ${settings}개가 ${characters}자로 담겨 있고, 보기 ${views}개에 질문 ${questions}개가 있습니다.`,
   caption: "이 페이지의 설정과 기본값에서 달라진 곳",
   link: "지금 그대로의 페이지 링크",
-  embed: "보기 하나만",
   view: "보기",
   hide: "숨기기",
   parts: { title: "제목", text: "설명 글", takeaway: "요점", controls: "조작", tools: "표와 내보내기" },
@@ -24,7 +23,6 @@ export const ko: Words = {
   explain: [
     "embed=1은 view=에 적은 보기만 보여 주고, hide=에는 title, text, takeaway, controls, tools를 쉼표로 이어 적습니다.",
     "iframe에 넣는 페이지에는 다른 것이 필요 없습니다. 그 페이지가 교차 출처 격리 상태라면 allow=\"cross-origin-isolated\" 속성을 더하세요.",
-    "링크에 알 수 없는 것이 있으면 건너뛰고 기본값을 씁니다.",
-    "링크에는 버전이 있습니다. 이 버전의 링크는 뜻이 바뀌지 않습니다.",
+    "링크에서 읽을 수 없는 것은 기본값을 씁니다. 이 버전의 링크는 뜻이 바뀌지 않습니다.",
   ],
 };

@@ -7,6 +7,9 @@ export const en = {
   typed: "Weight",
   own: "Back to the real weight",
   normal: "normal distribution",
+  assumed: "what NF4 assumes",
+  assumes: (assumed: string, real: string) =>
+    `NF4 assumes a largest weight ${assumed} standard deviations out (dashed). In this tensor's blocks it lies ${real} out, so the outer levels are used less: a good code, not the best there could be.`,
   real: "real weights",
   names: {
     value: "weight", absmax: "absmax of its block", normalised: "weight / absmax", level: "nearest level", code: "code",

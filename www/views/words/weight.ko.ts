@@ -9,6 +9,9 @@ export const ko: Words = {
   typed: "가중치",
   own: "실제 가중치로 돌아가기",
   normal: "정규 분포",
+  assumed: "NF4의 가정",
+  assumes: (assumed, real) =>
+    `NF4는 가장 큰 가중치가 표준 편차의 ${assumed}배라고 가정합니다(점선). 이 텐서의 블록에서는 ${real}배라서 바깥쪽 수준이 덜 쓰입니다. 좋은 코드이지만 가능한 것 중 가장 좋은 것은 아닙니다.`,
   real: "실제 가중치",
   names: {
     value: "가중치", absmax: "블록의 absmax", normalised: "가중치 / absmax", level: "가장 가까운 수준", code: "코드",

@@ -26,8 +26,7 @@ export const en = {
   table: { caption: "Every module", path: "module", kind: "class in 4 bits", parameters: "parameters", before: "bytes in bf16", after: "bytes in 4 bits" },
   explain: [
     "The kv cache keeps a key and a value of every token in every layer, so that they are computed once. It grows with the text, not with the weights, and stays in full precision: here 32-bit floats. Grouped-query attention makes it small by letting several heads share keys and values.",
-    "A folder is read by this page alone: first its config.json, and its weights only when you load it.",
-    "Full-precision checkpoints are quantized tensor by tensor while they are read, so the peak is near the 4-bit size and one tensor more.",
+    "Checkpoints are quantized tensor by tensor while they are read, so the peak is near the 4-bit size.",
   ],
   question: {
     ask: (name: string) => `Twice as many tokens in the kv cache of ${name}: what happens to the bytes of the weights?`,

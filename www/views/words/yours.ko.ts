@@ -4,7 +4,7 @@ export const ko: Words = {
   text: "config.json을 붙여넣거나 모델 폴더를 고르세요. 모든 크기는 설정만으로 정해지므로 가중치는 한 바이트도 읽지 않습니다. 아무것도 업로드하지 않습니다.",
   caption: (name, tokens) => `${name}: 모듈 종류별 바이트, 토큰 ${tokens}개의 kv 캐시 포함`,
   takeaway: (name, before, after, cache, tokens) =>
-    `${name}은(는) ${before} 대신 4비트로 ${after}가 필요하고, 토큰 ${tokens}개의 kv 캐시(kv cache)에 ${cache}가 더 필요합니다.`,
+    `${name}의 크기는 ${before} 대신 4비트로 ${after}이고, 토큰 ${tokens}개의 kv 캐시(kv cache)에 ${cache}가 더 필요합니다.`,
   takeawayCache: (name, after, cache, tokens) =>
     `토큰 ${tokens}개면 kv 캐시(kv cache)가 ${cache}로, 4비트 ${name}(${after})보다 큽니다.`,
   paste: "config.json",
@@ -28,8 +28,7 @@ export const ko: Words = {
   table: { caption: "모든 모듈", path: "모듈", kind: "4비트일 때의 클래스", parameters: "파라미터", before: "bf16 바이트", after: "4비트 바이트" },
   explain: [
     "kv 캐시(kv cache)는 모든 레이어에서 모든 토큰의 키와 값을 보관해 한 번만 계산하게 합니다. 가중치가 아니라 글의 길이에 따라 커지며, 양자화하지 않습니다. 여기서는 32비트 실수입니다. 여러 헤드가 키와 값을 나누어 쓰는 grouped-query attention이면 작아집니다.",
-    "폴더는 이 페이지만 읽습니다. 먼저 config.json을 읽고, 가중치는 불러올 때만 읽습니다.",
-    "원본 정밀도의 체크포인트는 읽으면서 텐서마다 양자화하므로, 최대 메모리는 4비트 크기에 텐서 하나를 더한 정도입니다.",
+    "전체 정밀도의 체크포인트는 읽으면서 텐서마다 양자화하므로, 최대 메모리는 4비트 크기에 텐서 하나를 더한 정도입니다.",
   ],
   question: {
     ask: (name) => `${name}의 kv 캐시 토큰 수를 두 배로 하면 가중치의 바이트는 어떻게 될까요?`,

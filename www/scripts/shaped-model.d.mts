@@ -1,0 +1,1 @@
+export function writeShapedModel(folder: string): Promise<void>;
