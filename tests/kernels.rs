@@ -3,7 +3,10 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nibblama::checkpoint::Dtype;
-use nibblama::kernels::{self, Arithmetic, FastDesign, Isa, Scratch, scalar};
+use nibblama::kernels::{
+    self, Arithmetic, CACHE_BLOCK, CachedLayer, FastDesign, Isa, Queries, Scratch, Stored, key_index, padded,
+    scalar, value_index,
+};
 use nibblama::quant::int8::Int8Activations;
 use nibblama::quant::{ComputeDtype, Floats, Int8Params, Params4bit, QuantType};
 
@@ -303,15 +306,165 @@ fn check_elementwise() {
         kernels::rope(&mut y, &cos, &sin);
         scalar::rope(&mut expected, &cos, &sin);
         assert_bits(&what, &y, &expected);
+    }
+}
 
-        let (k, v) = (random.values(19 * n, 1.0), random.values(19 * n, 1.0));
-        let q = random.values(3 * n, 1.0);
-        let mut y = vec![f32::NAN; 3 * n];
-        let (mut expected, mut scores, mut probabilities) = (y.clone(), Vec::new(), vec![0.0; 3 * 19]);
-        kernels::attention(&q, &k, &v, n, &mut y, &mut scores);
-        scalar::attention(&q, &k, &v, n, &mut expected, &mut probabilities);
-        assert_bits(&what, &y, &expected);
-        assert_bits(&what, &scores, &probabilities);
+#[test]
+fn attention() {
+    each_isa("attention", check_attention);
+}
+
+/// Head dimension, query heads, kv heads, positions before, tokens.
+const ATTENTIONS: &[(usize, usize, usize, usize, usize)] = &[
+    (1, 1, 1, 0, 1),
+    (10, 4, 4, 0, 3),
+    (16, 3, 1, 30, 1),
+    (24, 6, 2, 31, 5),
+    (32, 8, 2, 63, 2),
+    (33, 2, 1, 5, 7),
+    (64, 9, 3, 100, 1),
+    (64, 6, 2, 0, 40),
+    (80, 5, 1, 64, 33),
+    (128, 2, 2, 95, 2),
+    (160, 1, 1, 33, 3),
+];
+
+/// Keys and values of one layer, in both forms.
+struct Cached {
+    keys: Vec<f32>,
+    values: Vec<f32>,
+    codes: [Vec<[i16; 8]>; 2],
+    scales: [Vec<f32>; 2],
+    kv_heads: usize,
+    head_dim: usize,
+    capacity: usize,
+}
+
+impl Cached {
+    /// Room for a few more positions than there are, which hold NaN in one form and any codes in the other.
+    fn new(random: &mut Random, kv_heads: usize, head_dim: usize, positions: usize, scale: f32) -> Cached {
+        let (width, capacity) = (padded(head_dim), positions + 3);
+        let stored = kv_heads * capacity.next_multiple_of(CACHE_BLOCK);
+        let (mut keys, mut values) =
+            (random.values(stored * head_dim, scale), random.values(stored * head_dim, scale));
+        let mut codes = [(); 2].map(|()| vec![[-8191; 8]; stored * width / 8]);
+        let mut scales = [(); 2].map(|()| vec![f32::NAN; stored]);
+        let mut row = vec![0; head_dim];
+        for head in 0..kv_heads {
+            for position in 0..capacity {
+                let at = (head * capacity + position) * head_dim..(head * capacity + position + 1) * head_dim;
+                if position >= positions {
+                    keys[at.clone()].fill(f32::NAN);
+                    values[at].fill(f32::NAN);
+                    continue;
+                }
+                let index = head * capacity.next_multiple_of(CACHE_BLOCK) + position;
+                let start = (index - position) * width;
+                scales[0][index] = scalar::codes(&keys[at.clone()], &mut row);
+                let flat = codes[0].as_flattened_mut();
+                row.iter().enumerate().for_each(|(d, c)| flat[start + key_index(width, position, d)] = *c);
+                scales[1][index] = scalar::codes(&values[at], &mut row);
+                let flat = codes[1].as_flattened_mut();
+                row.iter().enumerate().for_each(|(d, c)| flat[start + value_index(width, position, d)] = *c);
+            }
+        }
+        keys.truncate(kv_heads * capacity * head_dim);
+        values.truncate(kv_heads * capacity * head_dim);
+        Cached { keys, values, codes, scales, kv_heads, head_dim, capacity }
+    }
+
+    fn layer<'a>(&self, stored: Stored<'a>) -> CachedLayer<'a> {
+        let Cached { kv_heads, head_dim, capacity, .. } = *self;
+        CachedLayer { stored, kv_heads, head_dim, capacity }
+    }
+
+    fn float32(&self) -> CachedLayer<'_> {
+        self.layer(Stored::Float32 { keys: &self.keys, values: &self.values })
+    }
+
+    fn int16(&self) -> CachedLayer<'_> {
+        let ([keys, values], [key_scales, value_scales]) = (&self.codes, &self.scales);
+        self.layer(Stored::Int16 { keys, values, key_scales, value_scales })
+    }
+}
+
+fn check_attention() {
+    let mut random = Random(8);
+    let mut queries = Queries::default();
+    for &(head_dim, heads, kv_heads, first, tokens) in ATTENTIONS {
+        for scale in [1.0, 1e-20, 1e4] {
+            let what = format!("{head_dim} x {heads}/{kv_heads}, {tokens} after {first}, {scale}");
+            let cached = Cached::new(&mut random, kv_heads, head_dim, first + tokens, scale);
+            let q = random.values(tokens * heads * head_dim, 1.0 / scale.max(1.0));
+            let mut y = vec![f32::NAN; q.len()];
+            kernels::attention(&q, &cached.float32(), first, &mut y, &mut queries, heads);
+            let exact = y.clone();
+            let mut expected = vec![f32::NAN; q.len()];
+            let (group, width) = (heads / kv_heads * head_dim, heads * head_dim);
+            for (i, (q, out)) in q.chunks_exact(group).zip(expected.chunks_exact_mut(group)).enumerate() {
+                let (t, head) = (i / kv_heads, i % kv_heads);
+                let at = head * cached.capacity * head_dim..;
+                let seen = (first + t + 1) * head_dim;
+                let (k, v) = (&cached.keys[at.clone()][..seen], &cached.values[at][..seen]);
+                let mut scores = vec![0.0; heads / kv_heads * (first + t + 1)];
+                scalar::attention(q, k, v, head_dim, out, &mut scores);
+            }
+            assert_bits(&what, &y, &expected);
+
+            y.fill(f32::NAN);
+            kernels::attention(&q, &cached.int16(), first, &mut y, &mut queries, heads);
+            for (i, (q, out)) in q.chunks_exact(head_dim).zip(expected.chunks_exact_mut(head_dim)).enumerate()
+            {
+                let (t, head) = (i / heads, i % heads);
+                let head = cached.int16().head16(head / (heads / kv_heads)).expect("16 bits");
+                scalar::attention_int16(q, &head, first + t + 1, out);
+            }
+            assert_bits(&format!("{what}, int16"), &y, &expected);
+            for (y, exact) in y.chunks_exact(width).zip(exact.chunks_exact(width)) {
+                let norm = exact.iter().map(|x| x * x).sum::<f32>().sqrt();
+                let error = y.iter().zip(exact).map(|(y, e)| (y - e) * (y - e)).sum::<f32>().sqrt();
+                assert!(error <= 1e-3 * norm, "{what}: {error} of {norm}");
+            }
+        }
+    }
+}
+
+/// What is not finite reaches the result, and only where it belongs.
+#[test]
+fn attention_to_what_is_no_number() {
+    each_isa("attention to NaN", || {
+        let mut random = Random(9);
+        for (poison, of_values) in
+            [(f32::NAN, false), (f32::INFINITY, false), (f32::NAN, true), (f32::INFINITY, true)]
+        {
+            let mut cached = Cached::new(&mut random, 2, 16, 40, 1.0);
+            let mut row = [0; 16];
+            cached.scales[usize::from(of_values)][64 + 7] = scalar::codes(&[poison; 16], &mut row);
+            let q = random.values(2 * 16, 1.0);
+            let mut y = vec![0.0; q.len()];
+            kernels::attention(&q, &cached.int16(), 39, &mut y, &mut Queries::default(), 2);
+            assert!(y[..16].iter().all(|y| y.is_finite()), "{poison} {of_values}");
+            assert!(y[16..].iter().all(|y| y.is_nan()), "{poison} {of_values}: {:?}", &y[16..]);
+        }
+    });
+}
+
+/// The values that codes stand for have the same codes.
+#[test]
+fn codes_of_codes() {
+    let mut random = Random(10);
+    for scale in [0.0, 1e-37, 1e-3, 1.0, 1e30] {
+        for extreme in [0.0, 4096.0, 8191.0, 8191.4, 8191.5, 8192.0] {
+            let mut x = random.values(64, scale);
+            x[5] = extreme * scale;
+            let (mut codes, mut again) = ([0; 64], [0; 64]);
+            let step = scalar::codes(&x, &mut codes);
+            let values = codes.map(|code| f32::from(code) * step);
+            assert!(codes.iter().all(|code| code.abs() <= 8191));
+            assert!(x.iter().zip(values).all(|(x, v)| (x - v).abs() <= step / 2.0), "{scale} {extreme}");
+            assert_eq!(scalar::codes(&values, &mut again), step, "{scale} {extreme}");
+            assert_eq!(codes, again);
+        }
     }
 }
 

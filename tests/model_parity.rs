@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use golden::Tensors;
 use nibblama::ErrorCode;
 use nibblama::checkpoint::TensorInfo;
-use nibblama::kernels::Arithmetic;
+use nibblama::kernels::{self, Arithmetic, Isa};
 use nibblama::model::{
-    Adapter, Config, KvCache, Llama, LoadOptions, LogitsFor, Matrix, Weights, WeightsLoader,
+    Adapter, Config, KvCache, KvCacheDtype, Llama, LoadOptions, LogitsFor, Matrix, Weights, WeightsLoader,
 };
 use nibblama::quant::{BitsAndBytesConfig, ComputeDtype};
 use serde_json::Value;
@@ -151,8 +151,30 @@ impl References {
     }
 }
 
+/// The instruction sets of this build; on x86-64 the tests ask for a machine with AVX2. WebAssembly builds are tested
+/// through the engine, in `www/test/engine/parity.spec.ts`.
+const ISAS: &[Isa] = if cfg!(target_arch = "x86_64") {
+    &[Isa::Scalar, Isa::Avx2]
+} else if cfg!(target_arch = "aarch64") {
+    &[Isa::Scalar, Isa::Neon]
+} else {
+    &[Isa::Scalar]
+};
+
 #[test]
 fn every_checkpoint() {
+    let mut ran = Vec::new();
+    for &isa in kernels::available() {
+        kernels::with_isa(isa, || {
+            assert_eq!(kernels::isa(), isa);
+            check_every_checkpoint();
+        });
+        ran.push(isa);
+    }
+    assert_eq!(ran, ISAS);
+}
+
+fn check_every_checkpoint() {
     let refs = references();
     let mut checked = 0;
     for (_, info) in refs.models() {
@@ -173,7 +195,7 @@ fn every_checkpoint() {
             for (arithmetic, tolerance) in
                 [(Arithmetic::NearExact, NEAR_EXACT_TOLERANCE), (Arithmetic::Fast, FAST_TOLERANCE)]
             {
-                // A kernel for 4-bit weights; with any other it must change nothing.
+                // Kernels for 4-bit weights; with any other weights they must change nothing but the kv cache.
                 let four_bit = model.weights().linears().any(|l| matches!(l.matrix, Matrix::FourBit(_)));
                 let tolerance = match four_bit {
                     // How far a model spreads the errors of its layers is known for the committed data alone.
@@ -182,9 +204,11 @@ fn every_checkpoint() {
                     false => tolerance_exact,
                 };
                 model.set_arithmetic(arithmetic);
+                model.set_kv_cache_dtype((!four_bit).then_some(KvCacheDtype::Float32));
                 let found = logits(&mut model, &prompt);
                 assert_close(&format!("{key} {arithmetic:?}"), &found, &expected, tolerance);
                 model.set_arithmetic(Arithmetic::Exact);
+                model.set_kv_cache_dtype(None);
             }
             if let Some(bf16) = refs.tensors.get(&format!("{key}.logits_bf16_compute")) {
                 model.set_compute_dtype(ComputeDtype::Bfloat16);
@@ -366,6 +390,72 @@ fn quantizing_on_load_equals_the_stored_checkpoint() {
         }
     }
     assert!(checked > 0);
+}
+
+/// What 16-bit keys and values do to the logits, everything else being exact; and that they survive being moved.
+#[test]
+fn kv_cache_of_16_bits() {
+    let refs = references();
+    for (name, info) in refs.models() {
+        let prompt = ids(&info["prompt_ids"]);
+        let reference = &info["refs"][0];
+        let mut model =
+            load(&refs.root.join(reference["checkpoint"].as_str().unwrap()), &LoadOptions::default());
+        let expected = logits(&mut model, &prompt);
+        model.set_kv_cache_dtype(Some(KvCacheDtype::Int16));
+        let found = logits(&mut model, &prompt);
+        let tolerance = if golden::is_committed() { 0.02 } else { f32::MAX };
+        assert_close(&format!("{name}, int16 kv cache"), &found, &expected, tolerance);
+        assert_ne!(found, expected, "{name}");
+
+        let room = prompt.len() + 40;
+        let mut cache = model.new_cache(room).unwrap();
+        assert_eq!(cache.dtype(), KvCacheDtype::Int16);
+        assert_eq!(cache.bytes() as u64, KvCacheDtype::Int16.bytes(model.config(), room));
+        model.forward(&prompt, &mut cache, LogitsFor::Last).unwrap();
+        let next = |model: &mut Llama, cache: &mut KvCache| {
+            let logits = model.forward(&prompt[..1], cache, LogitsFor::Last).unwrap().to_vec();
+            cache.truncate(prompt.len());
+            logits
+        };
+        let before = next(&mut model, &mut cache);
+        let layers = model.config().num_hidden_layers;
+        let saved: Vec<Vec<f32>> = (0..layers).map(|layer| cache.layer(layer)).collect();
+        let mut restored = model.new_cache(room + 7).unwrap();
+        for (layer, values) in saved.iter().enumerate() {
+            restored.restore_layer(layer, prompt.len(), values).unwrap();
+        }
+        restored.restored(prompt.len()).unwrap();
+        assert_eq!(next(&mut model, &mut restored), before, "{name}: restored");
+        // To f32, where the values are the same, and back.
+        cache.set_dtype(KvCacheDtype::Float32).unwrap();
+        assert_eq!(cache.bytes() as u64, KvCacheDtype::Float32.bytes(model.config(), room));
+        assert!((0..layers).all(|layer| cache.layer(layer) == saved[layer]), "{name}: as f32");
+        cache.set_dtype(KvCacheDtype::Int16).unwrap();
+        assert_eq!(next(&mut model, &mut cache), before, "{name}: back");
+    }
+}
+
+/// The arithmetic chooses what a new cache holds, unless the caller does.
+#[test]
+fn the_dtype_of_the_kv_cache_goes_with_the_arithmetic() {
+    let refs = references();
+    let (_, info) = refs.models().next().unwrap();
+    let mut model =
+        load(&refs.root.join(info["refs"][0]["checkpoint"].as_str().unwrap()), &LoadOptions::default());
+    for (arithmetic, dtype) in [
+        (Arithmetic::Exact, KvCacheDtype::Float32),
+        (Arithmetic::NearExact, KvCacheDtype::Int16),
+        (Arithmetic::Fast, KvCacheDtype::Int16),
+        (Arithmetic::Emulated(ComputeDtype::Bfloat16), KvCacheDtype::Float32),
+    ] {
+        model.set_arithmetic(arithmetic);
+        assert_eq!(model.new_cache(1).unwrap().dtype(), dtype, "{arithmetic:?}");
+    }
+    model.set_kv_cache_dtype(Some(KvCacheDtype::Int16));
+    assert_eq!(model.new_cache(1).unwrap().dtype(), KvCacheDtype::Int16);
+    assert_eq!(KvCacheDtype::from_name("int16"), Some(KvCacheDtype::Int16));
+    assert_eq!(KvCacheDtype::from_name("int4"), None);
 }
 
 #[test]

@@ -101,6 +101,9 @@ pub struct Computation {
     /// How products with 4-bit weights are computed [near-exact where generate draws tokens, exact elsewhere]
     #[arg(long, value_enum)]
     pub arithmetic: Option<ArithmeticArg>,
+    /// What keys and values are held as [int16 with near-exact and fast arithmetic, else float32]
+    #[arg(long, value_enum)]
+    pub kv_cache_dtype: Option<KvCacheDtypeArg>,
     /// Threads to compute on; results do not depend on it [one per core, at most 8]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: Option<u16>,
@@ -136,6 +139,14 @@ pub enum ArithmeticArg {
     NearExact,
     /// Activations as 8-bit, levels as 7-bit integers
     Fast,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KvCacheDtypeArg {
+    /// As they are computed
+    Float32,
+    /// 14-bit integers with a scale for each key and value: half the memory
+    Int16,
 }
 
 #[derive(Debug, Args)]

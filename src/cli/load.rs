@@ -5,11 +5,11 @@ use std::path::Path;
 
 use nibblama::checkpoint::{Checkpoint, Dtype};
 use nibblama::kernels::Arithmetic;
-use nibblama::model::{Adapter, Config, Llama, LoadOptions, WeightsLoader};
+use nibblama::model::{Adapter, Config, KvCacheDtype, Llama, LoadOptions, WeightsLoader};
 use nibblama::quant::{BitsAndBytesConfig, ComputeDtype, QuantFormat, QuantType};
 use nibblama::{Error, ErrorCode, Result};
 
-use crate::args::{ArithmeticArg, Computation, FloatArg, QuantTypeArg, Quantization};
+use crate::args::{ArithmeticArg, Computation, FloatArg, KvCacheDtypeArg, QuantTypeArg, Quantization};
 use crate::output::progress;
 
 /// The name under which the adapter of `--adapter` is loaded.
@@ -24,6 +24,15 @@ impl ArithmeticArg {
             ArithmeticArg::Exact => Arithmetic::Exact,
             ArithmeticArg::NearExact => Arithmetic::NearExact,
             ArithmeticArg::Fast => Arithmetic::Fast,
+        }
+    }
+}
+
+impl KvCacheDtypeArg {
+    fn dtype(self) -> KvCacheDtype {
+        match self {
+            KvCacheDtypeArg::Float32 => KvCacheDtype::Float32,
+            KvCacheDtypeArg::Int16 => KvCacheDtype::Int16,
         }
     }
 }
@@ -207,6 +216,7 @@ pub fn load(
     if compute_dtype == ComputeDtype::Float32 {
         model.set_arithmetic(computation.arithmetic.map_or(arithmetic, ArithmeticArg::arithmetic));
     }
+    model.set_kv_cache_dtype(computation.kv_cache_dtype.map(KvCacheDtypeArg::dtype));
     if let Some(adapter) = adapter {
         model.load_adapter(ADAPTER, adapter)?;
         model.set_adapter(Some(ADAPTER))?;

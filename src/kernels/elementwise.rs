@@ -1,4 +1,4 @@
-//! Normalization, rotation, activation functions and attention, bit-equal with [`super::scalar`].
+//! Normalization, rotation, activation functions and softmax, bit-equal with [`super::scalar`].
 
 use super::scalar::{EXP_MAX, EXP_MIN, EXP_POLYNOMIAL, LN_2, LOG2_E};
 use super::simd::Simd;
@@ -22,7 +22,7 @@ fn load_tail<S: Simd>(s: S, x: &[f32], fill: f32) -> S::V {
 
 /// `sum_k a[k] * b[k]` in plain order.
 #[inline(always)]
-fn dot<S: Simd>(s: S, a: &[f32], b: &[f32]) -> f32 {
+pub fn dot<S: Simd>(s: S, a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [s.splat_f32(0.0); 4];
     let ((a, a_tail), (b, b_tail)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
     for (a, b) in a.iter().zip(b) {
@@ -87,7 +87,7 @@ pub fn rope<S: Simd>(s: S, x: &mut [f32], cos: &[f32], sin: &[f32]) {
 
 /// See [`super::scalar::exp`].
 #[inline(always)]
-fn exp<S: Simd>(s: S, x: S::V) -> S::V {
+pub fn exp<S: Simd>(s: S, x: S::V) -> S::V {
     let x = s.max_f32(s.splat_f32(EXP_MIN), s.min_f32(s.splat_f32(EXP_MAX), x));
     let n = s.round_f32(s.mul_f32(x, s.splat_f32(LOG2_E)));
     let r = s.sub_f32(x, s.mul_f32(n, s.splat_f32(LN_2[0])));
@@ -160,73 +160,4 @@ pub fn softmax<S: Simd>(s: S, x: &mut [f32]) {
     }
     let scaled = s.lanes_f32(s.mul_f32(load_tail(s, tail, 0.0), scale));
     tail.copy_from_slice(&scaled[..tail.len()]);
-}
-
-/// See [`super::scalar::attention`].
-#[inline(always)]
-pub fn attention<S: Simd>(
-    s: S,
-    q: &[f32],
-    k: &[f32],
-    v: &[f32],
-    head_dim: usize,
-    out: &mut [f32],
-    scores: &mut [f32],
-) {
-    let positions = k.len() / head_dim;
-    let scale = 1.0 / (head_dim as f32).sqrt();
-    // Keys outermost: each is read once for all heads of the group.
-    for (p, k) in k.chunks_exact(head_dim).enumerate() {
-        for (h, q) in q.chunks_exact(head_dim).enumerate() {
-            scores[h * positions + p] = dot(s, q, k) * scale;
-        }
-    }
-    scores.chunks_exact_mut(positions).for_each(|scores| softmax(s, scores));
-    out.fill(0.0);
-    // A block of values stays in the first-level cache for all heads.
-    let block = (VALUE_BLOCK / head_dim).max(1);
-    for (b, v) in v.chunks(block * head_dim).enumerate() {
-        let seen = b * block..b * block + v.len() / head_dim;
-        for (out, scores) in out.chunks_exact_mut(head_dim).zip(scores.chunks_exact(positions)) {
-            let scores = &scores[seen.clone()];
-            let (wide, narrow) = (head_dim / 32 * 32, head_dim / 16 * 16);
-            for j in (0..wide).step_by(32) {
-                weigh::<S, 8>(s, scores, v, head_dim, j, out);
-            }
-            for j in (wide..narrow).step_by(16) {
-                weigh::<S, 4>(s, scores, v, head_dim, j, out);
-            }
-            if narrow < head_dim {
-                for (&p, v) in scores.iter().zip(v.chunks_exact(head_dim)) {
-                    axpy(s, p, &v[narrow..], &mut out[narrow..]);
-                }
-            }
-        }
-    }
-}
-
-/// Elements of values that attention takes at a time, 16 KB.
-const VALUE_BLOCK: usize = 4096;
-
-/// Adds the weighted values to `4 * N` elements of `out` from `j` on.
-#[inline(always)]
-fn weigh<S: Simd, const N: usize>(
-    s: S,
-    scores: &[f32],
-    v: &[f32],
-    head_dim: usize,
-    j: usize,
-    out: &mut [f32],
-) {
-    let out = out[j..j + 4 * N].as_chunks_mut::<4>().0;
-    let mut acc: [S::V; N] = std::array::from_fn(|i| s.load(&out[i]));
-    for (&p, v) in scores.iter().zip(v.chunks_exact(head_dim)) {
-        let (p, v) = (s.splat_f32(p), v[j..j + 4 * N].as_chunks::<4>().0);
-        for i in 0..N {
-            acc[i] = s.add_f32(acc[i], s.mul_f32(p, s.load(&v[i])));
-        }
-    }
-    for (out, acc) in out.iter_mut().zip(acc) {
-        s.store(out, acc);
-    }
 }

@@ -13,6 +13,7 @@
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
 mod activations;
+mod attention;
 mod calibrate;
 mod codec;
 mod elementwise;
@@ -38,6 +39,9 @@ use matvec::{PAIRS, QUADS, WIDE};
 use rows::Columns;
 use simd::Simd;
 
+pub use attention::{
+    BLOCK as CACHE_BLOCK, CachedLayer, Head16, Queries, Stored, key_index, padded, value_index,
+};
 pub use calibrate::{DesignTiming, FastDesign, calibrate, set_fast_design};
 #[cfg(all(target_arch = "wasm32", target_feature = "atomics"))]
 pub(crate) use rows::{fail, work};
@@ -574,24 +578,73 @@ pub fn rope(x: &mut [f32], cos: &[f32], sin: &[f32]) {
     );
 }
 
-/// Attention of one query position to one kv head: `q` is (heads of the group, head_dim), `k` and `v`
-/// are (positions, head_dim), `out` like `q` and overwritten with `softmax(q k^T / sqrt(head_dim)) v`.
-/// `scores` is a buffer that ends up with the probabilities, (heads, positions).
+/// Attention of new positions to all before them and themselves: `q` and `out` are (tokens, heads, head_dim), `first` is
+/// the position of the first token, whose keys and values `layer` holds already; heads that follow each other share a
+/// kv head. `out` is overwritten with `softmax(q k^T / sqrt(head_dim)) v`.
 ///
 /// # Panics
-/// When the lengths do not fit or there are no positions.
-pub fn attention(q: &[f32], k: &[f32], v: &[f32], head_dim: usize, out: &mut [f32], scores: &mut Vec<f32>) {
-    assert!(head_dim > 0 && q.len().is_multiple_of(head_dim), "heads of {head_dim}");
-    assert!(!k.is_empty() && k.len().is_multiple_of(head_dim), "positions of {head_dim}");
-    assert_eq!(k.len(), v.len(), "values");
+/// When the lengths do not fit, or the positions are more than the capacity.
+pub fn attention(
+    q: &[f32],
+    layer: &CachedLayer<'_>,
+    first: usize,
+    out: &mut [f32],
+    queries: &mut Queries,
+    heads: usize,
+) {
+    let CachedLayer { kv_heads, head_dim, capacity, stored } = *layer;
+    layer.check();
     assert_eq!(q.len(), out.len(), "output length");
-    scores.clear();
-    scores.resize(q.len() / head_dim * (k.len() / head_dim), 0.0);
-    dispatch!(
-        elementwise::attention,
-        (q: &[f32], k: &[f32], v: &[f32], head_dim: usize, out: &mut [f32], scores: &mut [f32]),
-        scalar::attention(q, k, v, head_dim, out, scores)
-    );
+    assert!(kv_heads > 0 && heads.is_multiple_of(kv_heads) && heads > 0, "{heads} heads on {kv_heads}");
+    let (width, group) = (heads * head_dim, heads / kv_heads * head_dim);
+    assert!(width > 0 && q.len().is_multiple_of(width), "rows of {width}");
+    let tokens = q.len() / width;
+    assert!(first.checked_add(tokens).is_some_and(|end| end <= capacity), "positions");
+    if tokens == 0 {
+        return;
+    }
+    if let Stored::Int16 { .. } = stored
+        && vectors()
+    {
+        queries.quantize(q, head_dim);
+    }
+    let queries = &*queries;
+    // Each position costs a product with its key and one with its value.
+    rows::split(width, 2 * (first + tokens), group, tokens, out, |range, mut out| match stored {
+        Stored::Int16 { .. } if vectors() => dispatch!(
+            attention::int16,
+            (queries: &Queries, layer: &CachedLayer<'_>, first: usize, range: Range<usize>, out: Columns<'_>),
+            unreachable!("checked above")
+        ),
+        Stored::Int16 { .. } => {
+            for (t, head) in
+                (0..tokens).flat_map(|t| range.clone().step_by(head_dim).map(move |head| (t, head)))
+            {
+                let cached = layer.head16(head / group).expect("16 bits");
+                let out = &mut out.of_token(t)[head - range.start..][..head_dim];
+                scalar::attention_int16(&q[t * width + head..][..head_dim], &cached, first + t + 1, out);
+            }
+        }
+        Stored::Float32 { keys, values } => {
+            let mut scores = Vec::new();
+            for start in range.clone().step_by(group) {
+                for t in 0..tokens {
+                    let positions = start / group * capacity * head_dim..;
+                    let seen = (first + t + 1) * head_dim;
+                    let (k, v) = (&keys[positions.clone()][..seen], &values[positions][..seen]);
+                    let q = &q[t * width + start..][..group];
+                    let out = &mut out.of_token(t)[start - range.start..][..group];
+                    scores.resize(group / head_dim * (first + t + 1), 0.0);
+                    let scores = scores.as_mut_slice();
+                    dispatch!(
+                        attention::float32,
+                        (q: &[f32], k: &[f32], v: &[f32], head_dim: usize, out: &mut [f32], scores: &mut [f32]),
+                        scalar::attention(q, k, v, head_dim, out, scores)
+                    );
+                }
+            }
+        }
+    });
 }
 
 /// `gate = silu(gate) * up`. Panics when the lengths differ.

@@ -14,6 +14,8 @@
 
 use half::{bf16, f16};
 
+use super::attention::{BLOCK, Head16, MIN_WEIGHT, key_index, padded, value_index};
+
 use crate::quant::int8::{Int8Activations, mm_dequant};
 use crate::quant::{ComputeDtype, Floats, Int8Params, Params4bit};
 
@@ -189,4 +191,76 @@ pub fn attention(q: &[f32], k: &[f32], v: &[f32], head_dim: usize, out: &mut [f3
             axpy(*p, v, out);
         }
     }
+}
+
+/// Greatest magnitude of a code: 32 products of two codes fit an i32.
+pub const CODE_LIMIT: f32 = 8191.0;
+
+/// `x` as integers of at most [`CODE_LIMIT`] times a power of two, which is returned: the least for which that holds,
+/// so that the same codes come out of the values they stand for. An infinity or NaN makes the scale NaN.
+pub fn codes(x: &[f32], codes: &mut [i16]) -> f32 {
+    assert_eq!(x.len(), codes.len(), "codes");
+    let max = x.iter().fold(0.0f32, |max, x| if max < x.abs() { x.abs() } else { max });
+    let finite: f32 = x.iter().map(|x| x * 0.0).sum();
+    // With the greatest magnitude rounded to 12 bits behind the binary point, its exponent is that of the scale.
+    let exponent = ((max.to_bits() + (1 << 10)) >> 23).clamp(13, 255);
+    if exponent == 255 || finite.is_nan() {
+        codes.fill(0);
+        return f32::NAN;
+    }
+    let scale = f32::from_bits((exponent - 12) << 23);
+    let inverse = f32::from_bits((254 + 12 - exponent) << 23);
+    for (code, x) in codes.iter_mut().zip(x) {
+        *code = (x * inverse).round_ties_even() as i16;
+    }
+    scale
+}
+
+/// One query head over the first `positions` positions of a kv head of 16 bits: `softmax(q k^T / sqrt(head_dim)) v`.
+///
+/// The query is quantized as keys are. Scores are sums of integer products over 32 elements, added in f32 in ascending
+/// order. Block after block of 32 positions the softmax goes on from the greatest score and the sum of exponentials so
+/// far; a block's weights, times the scales of the values, become integers of at most [`CODE_LIMIT`].
+pub fn attention_int16(q: &[f32], head: &Head16<'_>, positions: usize, out: &mut [f32]) {
+    let (head_dim, width) = (head.head_dim, padded(head.head_dim));
+    let (keys, values) = (head.keys.as_flattened(), head.values.as_flattened());
+    let mut query = vec![0; head_dim];
+    let scale = codes(q, &mut query) * (1.0 / (head_dim as f32).sqrt());
+    let score = |p: usize| {
+        let elements: Vec<usize> = (0..head_dim).collect();
+        let unit = |unit: &[usize]| -> i32 {
+            unit.iter().map(|&d| i32::from(query[d]) * i32::from(keys[key_index(width, p, d)])).sum()
+        };
+        elements.chunks(32).fold(0.0, |sum, d| sum + unit(d) as f32) * head.key_scales[p] * scale
+    };
+    let greater = |max: f32, &x: &f32| if x > max { x } else { max };
+    let (mut max, mut sum) = (f32::NEG_INFINITY, 0.0);
+    out.fill(0.0);
+    for first in (0..positions).step_by(BLOCK) {
+        let block = first..positions.min(first + BLOCK);
+        let scores: Vec<f32> = block.clone().map(score).collect();
+        let now = scores.iter().fold(max, greater);
+        let rescale = if now > max { exp(max - now) } else { 1.0 };
+        max = now;
+        let mut sums = [0.0; 16];
+        let mut weights = [0.0; BLOCK];
+        for (i, (weight, score)) in weights.iter_mut().zip(scores).enumerate() {
+            let e = exp(score - max);
+            sums[i % 16] += e;
+            *weight = e * head.value_scales[first + i];
+        }
+        sum = sum * rescale + reduce(&sums);
+        let poison: f32 = weights.iter().map(|w| w * 0.0).sum();
+        let largest = weights.iter().fold(MIN_WEIGHT, greater);
+        let inverse = CODE_LIMIT / largest;
+        let codes: Vec<i32> = weights.iter().map(|w| (w * inverse).round_ties_even() as i32).collect();
+        let scale = largest / CODE_LIMIT + poison;
+        for (d, out) in out.iter_mut().enumerate() {
+            let value = |p: usize| i32::from(values[value_index(width, p, d)]);
+            let acc: i32 = block.clone().map(|p| codes[p - first] * value(p)).sum();
+            *out = *out * rescale + acc as f32 * scale;
+        }
+    }
+    let scale = 1.0 / sum;
+    out.iter_mut().for_each(|out| *out *= scale);
 }

@@ -2,20 +2,57 @@
 
 use super::config::Config;
 use crate::error::{Error, ErrorCode, Result};
+use crate::kernels::scalar::codes;
+use crate::kernels::{CACHE_BLOCK, CachedLayer, Stored, key_index, padded, value_index};
 
-/// Keys and values with the axes (layer, kv head, position, head dimension), row-major, f32.
+/// How a kv cache holds its numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KvCacheDtype {
+    /// As they are computed.
+    Float32,
+    /// As 14-bit integers in 16 bits, with a power of two as scale for each key and each value: half the memory, and
+    /// attention in integer arithmetic, which is faster. An element is off by at most 1/8192 of the greatest of its
+    /// key or value.
+    Int16,
+}
+
+impl KvCacheDtype {
+    /// `"float32"` or `"int16"`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            KvCacheDtype::Float32 => "float32",
+            KvCacheDtype::Int16 => "int16",
+        }
+    }
+
+    /// The dtype called `name`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [KvCacheDtype::Float32, KvCacheDtype::Int16].into_iter().find(|dtype| dtype.as_str() == name)
+    }
+
+    /// Bytes of a cache for `capacity` positions of a model of this shape.
+    pub fn bytes(self, config: &Config, capacity: usize) -> u64 {
+        let heads = 2 * (config.num_hidden_layers * config.num_key_value_heads) as u64;
+        let (capacity, head_dim) = (capacity as u64, config.head_dim);
+        match self {
+            KvCacheDtype::Float32 => heads * capacity * head_dim as u64 * 4,
+            KvCacheDtype::Int16 => {
+                heads * capacity.next_multiple_of(CACHE_BLOCK as u64) * (padded(head_dim) as u64 * 2 + 4)
+            }
+        }
+    }
+}
+
+/// Keys and values with the axes (layer, kv head, position, head dimension).
 ///
-/// Positions are contiguous within a head, so that attention of one head reads one slice. The capacity
+/// Positions of a head lie together, so that its attention reads one stretch of memory. The capacity
 /// is fixed: running past it is [`ErrorCode::ContextFull`].
 ///
 /// The values depend on the adapter that was active when they were computed: after switching adapters,
 /// start from a cleared cache unless mixing them is what you want.
 #[derive(Debug, Clone)]
 pub struct KvCache {
-    /// (num_layers, num_kv_heads, capacity, head_dim), rotated.
-    keys: Vec<f32>,
-    /// (num_layers, num_kv_heads, capacity, head_dim).
-    values: Vec<f32>,
+    storage: Storage,
     num_layers: usize,
     num_kv_heads: usize,
     head_dim: usize,
@@ -23,13 +60,64 @@ pub struct KvCache {
     len: usize,
 }
 
+#[derive(Debug, Clone)]
+enum Storage {
+    /// (num_layers, num_kv_heads, capacity, head_dim) each, the keys rotated.
+    Float32 { keys: Vec<f32>, values: Vec<f32> },
+    /// The same in blocks, as [`Stored::Int16`] describes them; `row` is a buffer for the codes of one head.
+    Int16 {
+        keys: Vec<[i16; 8]>,
+        values: Vec<[i16; 8]>,
+        key_scales: Vec<f32>,
+        value_scales: Vec<f32>,
+        row: Vec<i16>,
+    },
+}
+
+impl Storage {
+    /// Zeros; `None` when the memory cannot be had.
+    fn new(dtype: KvCacheDtype, heads: usize, capacity: usize, head_dim: usize) -> Option<Self> {
+        fn zeros<T: Copy>(len: usize, zero: T) -> Option<Vec<T>> {
+            let mut zeros = Vec::new();
+            zeros.try_reserve_exact(len).ok()?;
+            zeros.resize(len, zero);
+            Some(zeros)
+        }
+        Some(match dtype {
+            KvCacheDtype::Float32 => {
+                let len = heads.checked_mul(capacity)?.checked_mul(head_dim)?;
+                Storage::Float32 { keys: zeros(len, 0.0)?, values: zeros(len, 0.0)? }
+            }
+            KvCacheDtype::Int16 => {
+                let positions = heads.checked_mul(capacity.checked_next_multiple_of(CACHE_BLOCK)?)?;
+                let len = positions.checked_mul(padded(head_dim) / 8)?;
+                Storage::Int16 {
+                    keys: zeros(len, [0; 8])?,
+                    values: zeros(len, [0; 8])?,
+                    key_scales: zeros(positions, 0.0)?,
+                    value_scales: zeros(positions, 0.0)?,
+                    row: zeros(head_dim, 0)?,
+                }
+            }
+        })
+    }
+}
+
 impl KvCache {
+    /// An empty cache in f32 for `capacity` positions of a model of this shape.
+    ///
+    /// # Errors
+    /// As [`KvCache::with_dtype`].
+    pub fn new(config: &Config, capacity: usize) -> Result<Self> {
+        Self::with_dtype(config, capacity, KvCacheDtype::Float32)
+    }
+
     /// An empty cache for `capacity` positions of a model of this shape.
     ///
     /// # Errors
     /// [`ErrorCode::InvalidArgument`] for a capacity of 0, [`ErrorCode::OutOfMemory`] when the memory
     /// cannot be had.
-    pub fn new(config: &Config, capacity: usize) -> Result<Self> {
+    pub fn with_dtype(config: &Config, capacity: usize, dtype: KvCacheDtype) -> Result<Self> {
         if capacity == 0 {
             return Err(Error::new(
                 ErrorCode::InvalidArgument,
@@ -38,30 +126,54 @@ impl KvCache {
             .expected("1 or more")
             .found(0));
         }
-        let elements = config
-            .num_hidden_layers
-            .checked_mul(config.key_value_width())
-            .and_then(|n| n.checked_mul(capacity));
-        let zeros = || {
-            let elements = elements?;
-            let mut axis = Vec::new();
-            axis.try_reserve_exact(elements).ok()?;
-            axis.resize(elements, 0.0);
-            Some(axis)
-        };
-        let (Some(keys), Some(values)) = (zeros(), zeros()) else {
-            return Err(Error::new(ErrorCode::OutOfMemory, "no memory for the kv cache")
-                .found(format!("{capacity} positions")));
-        };
+        let Config { num_hidden_layers, num_key_value_heads, head_dim, .. } = *config;
+        let heads = num_hidden_layers.checked_mul(num_key_value_heads);
+        let storage = heads.and_then(|heads| Storage::new(dtype, heads, capacity, head_dim));
         Ok(KvCache {
-            keys,
-            values,
-            num_layers: config.num_hidden_layers,
-            num_kv_heads: config.num_key_value_heads,
-            head_dim: config.head_dim,
+            storage: storage.ok_or_else(|| no_memory(capacity))?,
+            num_layers: num_hidden_layers,
+            num_kv_heads: num_key_value_heads,
+            head_dim,
             capacity,
             len: 0,
         })
+    }
+
+    /// How the numbers are held.
+    pub fn dtype(&self) -> KvCacheDtype {
+        match self.storage {
+            Storage::Float32 { .. } => KvCacheDtype::Float32,
+            Storage::Int16 { .. } => KvCacheDtype::Int16,
+        }
+    }
+
+    /// Holds keys and values in another form from now on, those that are there rounded to it.
+    ///
+    /// # Errors
+    /// [`ErrorCode::OutOfMemory`]: beside positions that are held there must be room for both forms. The cache is
+    /// unchanged then.
+    pub fn set_dtype(&mut self, dtype: KvCacheDtype) -> Result<()> {
+        let before = self.dtype();
+        if dtype == before {
+            return Ok(());
+        }
+        let heads = self.num_layers * self.num_kv_heads;
+        let storage = |dtype| Storage::new(dtype, heads, self.capacity, self.head_dim);
+        if self.len == 0 {
+            // The old one goes first, which is all the room there may be.
+            self.storage = Storage::Float32 { keys: Vec::new(), values: Vec::new() };
+            let new = storage(dtype);
+            let refused = new.is_none();
+            self.storage = new.or_else(|| storage(before)).ok_or_else(|| no_memory(self.capacity))?;
+            return if refused { Err(no_memory(self.capacity)) } else { Ok(()) };
+        }
+        let mut new = KvCache { storage: storage(dtype).ok_or_else(|| no_memory(self.capacity))?, ..*self };
+        for layer in 0..self.num_layers {
+            new.restore_layer(layer, self.len, &self.layer(layer))?;
+        }
+        new.restored(self.len)?;
+        *self = new;
+        Ok(())
     }
 
     /// Positions held.
@@ -97,12 +209,12 @@ impl KvCache {
 
     /// Keys, then values, of a layer's positions that are held: each (kv heads, positions, head_dim).
     pub fn layer(&self, layer: usize) -> Vec<f32> {
-        let mut out = Vec::with_capacity(2 * self.num_kv_heads * self.len * self.head_dim);
-        for head in 0..self.num_kv_heads {
-            out.extend_from_slice(self.keys(layer, head, self.len));
-        }
-        for head in 0..self.num_kv_heads {
-            out.extend_from_slice(self.values(layer, head, self.len));
+        let half = self.num_kv_heads * self.len * self.head_dim;
+        let mut out = vec![0.0; 2 * half];
+        let (keys, values) = out.split_at_mut(half);
+        let rows = keys.chunks_exact_mut(self.head_dim).zip(values.chunks_exact_mut(self.head_dim));
+        for (i, (key, value)) in rows.enumerate() {
+            self.load(layer * self.num_kv_heads + i / self.len, i % self.len, key, value);
         }
         out
     }
@@ -125,11 +237,10 @@ impl KvCache {
                 .expected(2 * self.num_kv_heads * width)
                 .found(values.len()));
         }
-        for head in 0..self.num_kv_heads {
-            let to = self.start(layer, head);
-            let (key, value) = (head * width, (self.num_kv_heads + head) * width);
-            self.keys[to..to + width].copy_from_slice(&values[key..key + width]);
-            self.values[to..to + width].copy_from_slice(&values[value..value + width]);
+        let (keys, values) = values.split_at(self.num_kv_heads * width);
+        let rows = keys.chunks_exact(self.head_dim).zip(values.chunks_exact(self.head_dim));
+        for (i, (key, value)) in rows.enumerate() {
+            self.store_head(layer * self.num_kv_heads + i / positions, i % positions, key, value);
         }
         Ok(())
     }
@@ -147,7 +258,13 @@ impl KvCache {
 
     /// Bytes held by keys and values, whatever the number of positions in use.
     pub fn bytes(&self) -> usize {
-        (self.keys.len() + self.values.len()) * size_of::<f32>()
+        match &self.storage {
+            Storage::Float32 { keys, values } => size_of_val(&keys[..]) + size_of_val(&values[..]),
+            Storage::Int16 { keys, values, key_scales, value_scales, .. } => {
+                let scales = size_of_val(&key_scales[..]) + size_of_val(&value_scales[..]);
+                size_of_val(&keys[..]) + size_of_val(&values[..]) + scales
+            }
+        }
     }
 
     /// Refuses `tokens` more positions than fit.
@@ -180,28 +297,84 @@ impl KvCache {
 
     /// Stores one position of a layer; `key` and `value` are (kv heads, head dimension).
     pub(crate) fn store(&mut self, layer: usize, position: usize, key: &[f32], value: &[f32]) {
-        let width = self.head_dim;
-        for head in 0..self.num_kv_heads {
-            let to = self.start(layer, head) + position * width;
-            let from = head * width;
-            self.keys[to..to + width].copy_from_slice(&key[from..from + width]);
-            self.values[to..to + width].copy_from_slice(&value[from..from + width]);
+        let heads = key.chunks_exact(self.head_dim).zip(value.chunks_exact(self.head_dim));
+        for (head, (key, value)) in heads.enumerate() {
+            self.store_head(layer * self.num_kv_heads + head, position, key, value);
         }
     }
 
-    /// Keys of the first `positions` positions of a head, (positions, head_dim).
-    pub(crate) fn keys(&self, layer: usize, head: usize, positions: usize) -> &[f32] {
-        let start = self.start(layer, head);
-        &self.keys[start..start + positions * self.head_dim]
+    /// Stores a position of one head, counted over all layers.
+    fn store_head(&mut self, head: usize, position: usize, key: &[f32], value: &[f32]) {
+        let (width, start) = (self.head_dim, (head * self.capacity + position) * self.head_dim);
+        let (first, vectors) = self.blocks(head);
+        match &mut self.storage {
+            Storage::Float32 { keys, values } => {
+                keys[start..start + width].copy_from_slice(key);
+                values[start..start + width].copy_from_slice(value);
+            }
+            Storage::Int16 { keys, values, key_scales, value_scales, row } => {
+                let width = padded(self.head_dim);
+                key_scales[first + position] = codes(key, row);
+                let keys = keys[vectors..].as_flattened_mut();
+                row.iter().enumerate().for_each(|(d, &code)| keys[key_index(width, position, d)] = code);
+                value_scales[first + position] = codes(value, row);
+                let values = values[vectors..].as_flattened_mut();
+                row.iter().enumerate().for_each(|(d, &code)| values[value_index(width, position, d)] = code);
+            }
+        }
     }
 
-    /// Values of the first `positions` positions of a head, (positions, head_dim).
-    pub(crate) fn values(&self, layer: usize, head: usize, positions: usize) -> &[f32] {
-        let start = self.start(layer, head);
-        &self.values[start..start + positions * self.head_dim]
+    /// What was stored.
+    fn load(&self, head: usize, position: usize, key: &mut [f32], value: &mut [f32]) {
+        let (width, start) = (self.head_dim, (head * self.capacity + position) * self.head_dim);
+        let (first, vectors) = self.blocks(head);
+        match &self.storage {
+            Storage::Float32 { keys, values } => {
+                key.copy_from_slice(&keys[start..start + width]);
+                value.copy_from_slice(&values[start..start + width]);
+            }
+            Storage::Int16 { keys, values, key_scales, value_scales, .. } => {
+                let width = padded(self.head_dim);
+                let (keys, values) = (keys[vectors..].as_flattened(), values[vectors..].as_flattened());
+                let (key_scale, value_scale) = (key_scales[first + position], value_scales[first + position]);
+                for (d, (key, value)) in key.iter_mut().zip(value).enumerate() {
+                    *key = f32::from(keys[key_index(width, position, d)]) * key_scale;
+                    *value = f32::from(values[value_index(width, position, d)]) * value_scale;
+                }
+            }
+        }
     }
 
-    fn start(&self, layer: usize, head: usize) -> usize {
-        (layer * self.num_kv_heads + head) * self.capacity * self.head_dim
+    /// First position and first vector of a head of a 16-bit cache.
+    fn blocks(&self, head: usize) -> (usize, usize) {
+        let first = head * self.capacity.next_multiple_of(CACHE_BLOCK);
+        (first, first * padded(self.head_dim) / 8)
     }
+
+    /// A layer for attention.
+    pub(crate) fn cached(&self, layer: usize) -> CachedLayer<'_> {
+        let heads = layer * self.num_kv_heads..(layer + 1) * self.num_kv_heads;
+        let stored = match &self.storage {
+            Storage::Float32 { keys, values } => {
+                let width = self.capacity * self.head_dim;
+                let range = heads.start * width..heads.end * width;
+                Stored::Float32 { keys: &keys[range.clone()], values: &values[range] }
+            }
+            Storage::Int16 { keys, values, key_scales, value_scales, .. } => {
+                let (start, end) = (self.blocks(heads.start), self.blocks(heads.end));
+                Stored::Int16 {
+                    keys: &keys[start.1..end.1],
+                    values: &values[start.1..end.1],
+                    key_scales: &key_scales[start.0..end.0],
+                    value_scales: &value_scales[start.0..end.0],
+                }
+            }
+        };
+        let KvCache { num_kv_heads: kv_heads, head_dim, capacity, .. } = *self;
+        CachedLayer { stored, kv_heads, head_dim, capacity }
+    }
+}
+
+fn no_memory(capacity: usize) -> Error {
+    Error::new(ErrorCode::OutOfMemory, "no memory for the kv cache").found(format!("{capacity} positions"))
 }

@@ -1,6 +1,6 @@
 //! The Llama: `forward` and what is needed around it.
 
-use super::cache::KvCache;
+use super::cache::{KvCache, KvCacheDtype};
 use super::config::{Config, LINEARS_PER_LAYER};
 use super::linear::{Linear, LinearScratch, Matrix, add_lora};
 use super::lora::{Adapter, LoraPair};
@@ -10,7 +10,7 @@ use super::rope;
 use super::weights::LoadOptions;
 use super::weights::Weights;
 use crate::error::{Error, ErrorCode, Result};
-use crate::kernels::{self, Arithmetic};
+use crate::kernels::{self, Arithmetic, Queries};
 use crate::quant::{ComputeDtype, Floats};
 
 /// Tokens computed at a time; bounds the buffers of a long prompt.
@@ -33,6 +33,8 @@ pub struct Llama {
     /// (head_dim / 2,).
     inv_freq: Vec<f32>,
     arithmetic: Arithmetic,
+    /// What was asked for; else it goes with the arithmetic.
+    kv_cache_dtype: Option<KvCacheDtype>,
     adapters: Vec<LoadedAdapter>,
     active: Option<usize>,
     buffers: Buffers,
@@ -80,8 +82,8 @@ struct Buffers {
     /// Angles of the batch, (n, head_dim / 2).
     cos: Vec<f32>,
     sin: Vec<f32>,
-    /// Probabilities of one group of heads, (heads of the group, positions).
-    scores: Vec<f32>,
+    /// The queries again, for a 16-bit kv cache.
+    queries: Queries,
     linear: LinearScratch,
 }
 
@@ -102,10 +104,12 @@ impl Buffers {
     }
 
     fn bytes(&self) -> usize {
-        let Buffers { x, normed, added, q, k, v, attended, gate, up, logits, cos, sin, scores, linear } =
+        let Buffers { x, normed, added, q, k, v, attended, gate, up, logits, cos, sin, queries, linear } =
             self;
-        let vectors = [x, normed, added, q, k, v, attended, gate, up, logits, cos, sin, scores];
-        vectors.iter().map(|v| v.capacity() * size_of::<f32>()).sum::<usize>() + linear.bytes()
+        let vectors = [x, normed, added, q, k, v, attended, gate, up, logits, cos, sin];
+        vectors.iter().map(|v| v.capacity() * size_of::<f32>()).sum::<usize>()
+            + queries.bytes()
+            + linear.bytes()
     }
 }
 
@@ -122,6 +126,7 @@ impl Llama {
             config,
             weights,
             arithmetic: Arithmetic::Exact,
+            kv_cache_dtype: None,
             adapters: Vec::new(),
             active: None,
             buffers: Buffers::default(),
@@ -171,12 +176,26 @@ impl Llama {
         };
     }
 
-    /// An empty cache for `capacity` positions.
+    /// An empty cache for `capacity` positions, of [`Llama::kv_cache_dtype`].
     ///
     /// # Errors
-    /// See [`KvCache::new`].
+    /// See [`KvCache::with_dtype`].
     pub fn new_cache(&self, capacity: usize) -> Result<KvCache> {
-        KvCache::new(&self.config, capacity)
+        KvCache::with_dtype(&self.config, capacity, self.kv_cache_dtype())
+    }
+
+    /// What kv caches hold: what was asked for, else int16 beside an arithmetic that computes in integers itself and
+    /// float32 beside the others.
+    pub fn kv_cache_dtype(&self) -> KvCacheDtype {
+        self.kv_cache_dtype.unwrap_or(match self.arithmetic {
+            Arithmetic::NearExact | Arithmetic::Fast => KvCacheDtype::Int16,
+            Arithmetic::Exact | Arithmetic::Emulated(_) => KvCacheDtype::Float32,
+        })
+    }
+
+    /// What kv caches hold from now on; `None` lets the arithmetic decide. Any cache can be used with any arithmetic.
+    pub fn set_kv_cache_dtype(&mut self, dtype: Option<KvCacheDtype>) {
+        self.kv_cache_dtype = dtype;
     }
 
     /// Appends `tokens` to the cache and returns logits: of the last token, (1, vocab_size), or of all,
@@ -339,10 +358,9 @@ impl Llama {
     /// Runs the batch in the buffers through layer `i`.
     fn run_layer(&mut self, i: usize, cache: &mut KvCache) {
         let Llama { config, weights, arithmetic, adapters, active, buffers: s, .. } = self;
-        let Config { hidden_size, head_dim, num_key_value_heads, .. } = *config;
+        let Config { hidden_size, head_dim, .. } = *config;
         let (eps, arithmetic) = (config.rms_norm_eps as f32, *arithmetic);
         let (query_width, kv_width) = (config.query_width(), config.key_value_width());
-        let group = query_width / num_key_value_heads; // width of the query heads that share a kv head
         let adapter = active.map(|i| adapters[i].pairs.as_slice());
         let (start, tokens) = (cache.len(), s.x.len() / hidden_size);
         let layer = &weights.layers[i];
@@ -360,15 +378,8 @@ impl Llama {
             kernels::rope(&mut s.k[kv.clone()], cos, sin);
             cache.store(i, start + t, &s.k[kv.clone()], &s.v[kv]);
         }
-        for t in 0..tokens {
-            let seen = start + t + 1;
-            for head in 0..num_key_value_heads {
-                let heads = t * query_width + head * group..t * query_width + (head + 1) * group;
-                let (keys, values) = (cache.keys(i, head, seen), cache.values(i, head, seen));
-                let out = &mut s.attended[heads.clone()];
-                kernels::attention(&s.q[heads], keys, values, head_dim, out, &mut s.scores);
-            }
-        }
+        let heads = config.num_attention_heads;
+        kernels::attention(&s.q, &cache.cached(i), start, &mut s.attended, &mut s.queries, heads);
         layer.o_proj.forward(&s.attended, &mut s.added, lora(3), arithmetic, &mut s.linear);
         kernels::add_assign(&mut s.x, &s.added);
 

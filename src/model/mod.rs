@@ -13,7 +13,7 @@ pub mod rope;
 pub mod tree;
 pub mod weights;
 
-pub use cache::KvCache;
+pub use cache::{KvCache, KvCacheDtype};
 pub use config::{Config, LinearModule, Rope, RopeScaling};
 pub use generation::GenerationConfig;
 pub use linear::{Linear, Matrix};

@@ -2,6 +2,7 @@
 
 use wasm_bindgen::prelude::*;
 
+use super::model::Running;
 use super::{Lab, Model, to_js};
 use crate::checkpoint::json::{Value, object};
 use crate::checkpoint::{Header, ShardIndex, TensorInfo};
@@ -177,11 +178,17 @@ impl Loader {
     }
 
     /// The model, with a kv cache for `context` tokens; by default for as many as it was trained for, at
-    /// most 2048. The loader is used up.
+    /// most 2048. The cache's dtype, "float32" or "int16", goes with the arithmetic unless one is asked for. The loader
+    /// is used up.
     ///
     /// # Errors
-    /// `missing-tensor` naming one that did not come, `out-of-memory`.
-    pub fn finish(self, context: Option<usize>) -> Result<Model, JsValue> {
+    /// `missing-tensor` naming one that did not come, `invalid-argument`, `out-of-memory`.
+    pub fn finish(
+        self,
+        context: Option<usize>,
+        arithmetic: Option<String>,
+        kv_cache_dtype: Option<String>,
+    ) -> Result<Model, JsValue> {
         let Loader { config, generation, options, weights, .. } = self;
         // The buffer is freed here, so that the kv cache can take its place.
         let weights =
@@ -189,7 +196,10 @@ impl Loader {
         let context = context.unwrap_or(config.max_position_embeddings.min(2048));
         weights
             .finish()
-            .and_then(|weights| Model::new(config, generation, weights, options, context))
+            .and_then(|weights| {
+                let running = Running { arithmetic, kv_cache_dtype, context };
+                Model::new(config, generation, weights, options, running)
+            })
             .map_err(to_js)
     }
 

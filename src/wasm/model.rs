@@ -15,7 +15,7 @@ use crate::model::linear::Matrix;
 use crate::model::lora::Adapter;
 use crate::model::tree::tree;
 use crate::model::weights::Weights;
-use crate::model::{Config, GenerationConfig, KvCache, Llama, LoadOptions, LogitsFor};
+use crate::model::{Config, GenerationConfig, KvCache, KvCacheDtype, Llama, LoadOptions, LogitsFor};
 use crate::quant::bnb::{tensors_of, tensors_of_int8};
 use crate::quant::{Absmax, BitsAndBytesConfig, Floats};
 
@@ -44,12 +44,16 @@ impl Model {
         generation: GenerationConfig,
         weights: Weights,
         options: LoadOptions,
-        context: usize,
+        Running { arithmetic, kv_cache_dtype, context }: Running,
     ) -> Result<Model> {
         let LoadOptions { quantization, compute_dtype } = options;
         let quantization = quantization.or_else(|| config.quantization.clone());
         let mut llama = Llama::new(config, weights)?;
         llama.set_compute_dtype(compute_dtype);
+        if let Some(arithmetic) = arithmetic {
+            set_arithmetic(&mut llama, &arithmetic)?;
+        }
+        llama.set_kv_cache_dtype(kv_cache_dtype.as_deref().map(kv_cache_dtype_from).transpose()?);
         let cache = llama.new_cache(context)?;
         Ok(Model {
             llama,
@@ -66,24 +70,45 @@ impl Model {
     }
 }
 
+/// How a model is to run; what is `None` is chosen for it.
+pub(super) struct Running {
+    pub(super) arithmetic: Option<String>,
+    pub(super) kv_cache_dtype: Option<String>,
+    /// Positions of the kv cache.
+    pub(super) context: usize,
+}
+
+fn set_arithmetic(llama: &mut Llama, name: &str) -> Result<()> {
+    let wrong =
+        |reason, expected| Error::new(ErrorCode::InvalidArgument, reason).expected(expected).found(name);
+    if matches!(llama.arithmetic(), Arithmetic::Emulated(_)) {
+        return Err(wrong("an emulated compute dtype has its own arithmetic", "compute dtype float32"));
+    }
+    let arithmetic = Arithmetic::from_name(name)
+        .ok_or_else(|| wrong("unknown arithmetic", "exact, near-exact or fast"))?;
+    llama.set_arithmetic(arithmetic);
+    Ok(())
+}
+
+/// The dtype of a kv cache called `name`.
+fn kv_cache_dtype_from(name: &str) -> Result<KvCacheDtype> {
+    KvCacheDtype::from_name(name).ok_or_else(|| {
+        Error::new(ErrorCode::InvalidArgument, "unknown dtype of a kv cache")
+            .expected("float32 or int16")
+            .found(name)
+    })
+}
+
 #[wasm_bindgen]
 impl Model {
-    /// How products with 4-bit weights are computed from now on: "exact" (at first), "near-exact" or "fast".
+    /// How products with 4-bit weights are computed from now on: "exact" (at first), "near-exact" or "fast". The kv
+    /// cache takes the dtype that goes with it when the next tokens are read, unless one was asked for.
     ///
     /// # Errors
     /// `invalid-argument` for another name, and where a compute dtype is emulated.
     #[wasm_bindgen(js_name = setArithmetic)]
     pub fn set_arithmetic(&mut self, name: &str) -> Result<(), JsValue> {
-        let wrong = |reason, expected| {
-            to_js(Error::new(ErrorCode::InvalidArgument, reason).expected(expected).found(name))
-        };
-        if matches!(self.llama.arithmetic(), Arithmetic::Emulated(_)) {
-            return Err(wrong("an emulated compute dtype has its own arithmetic", "compute dtype float32"));
-        }
-        let arithmetic = Arithmetic::from_name(name)
-            .ok_or_else(|| wrong("unknown arithmetic", "exact, near-exact or fast"))?;
-        self.llama.set_arithmetic(arithmetic);
-        Ok(())
+        set_arithmetic(&mut self.llama, name).map_err(to_js)
     }
 
     /// Empties the kv cache.
@@ -117,6 +142,7 @@ impl Model {
     /// # Errors
     /// `context-full`, `invalid-token`, `invalid-argument` for no tokens.
     pub fn begin(&mut self, tokens: Vec<u32>) -> Result<(), JsValue> {
+        self.cache.set_dtype(self.llama.kv_cache_dtype()).map_err(to_js)?;
         self.llama.begin(&tokens, &self.cache).map_err(to_js)?;
         self.begun = tokens;
         Ok(())
@@ -160,6 +186,7 @@ impl Model {
     /// As [`Model::read`].
     #[wasm_bindgen(js_name = readAll)]
     pub fn read_all(&mut self, tokens: &[u32]) -> Result<Vec<f32>, JsValue> {
+        self.cache.set_dtype(self.llama.kv_cache_dtype()).map_err(to_js)?;
         let logits = self.llama.forward(tokens, &mut self.cache, LogitsFor::All).map_err(to_js)?;
         self.history.extend_from_slice(tokens);
         Ok(logits.to_vec())

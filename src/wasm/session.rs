@@ -56,6 +56,7 @@ impl Model {
     /// As [`Model::read`].
     #[wasm_bindgen(js_name = hiddenSum)]
     pub fn hidden_sum(&mut self, tokens: &[u32]) -> Result<Vec<f32>, JsValue> {
+        self.cache.set_dtype(self.llama.kv_cache_dtype()).map_err(to_js)?;
         let sum = self.llama.hidden_sum(tokens, &mut self.cache).map_err(to_js)?;
         self.history.extend_from_slice(tokens);
         Ok(sum)

@@ -262,6 +262,7 @@ function loadRequest(source: ModelSource, options: LoadOptions): LoadRequest {
     quantization: quantizationConfig(options.quantization ?? null),
     computeDtype: options.computeDtype ?? "float32",
     arithmetic: options.arithmetic ?? null,
+    kvCacheDtype: options.kvCacheDtype ?? null,
     context: options.context ?? null,
     store: keep || posted.kind === "stored" ? place : null,
     network: options.network ?? {},

@@ -166,7 +166,8 @@ class Loading {
       await this.#readKept(loader, kept, files.length);
       for (const [index, file] of files.entries()) await this.#readFile(headers, file, index);
       this.#report(true);
-      const model = loader.finish(this.#request.context ?? undefined);
+      const { context, kvCacheDtype } = this.#request;
+      const model = loader.finish(context ?? undefined, this.#arithmetic ?? undefined, kvCacheDtype ?? undefined);
       try {
         return await this.#finish(model, text, facts);
       } catch (error) {
@@ -183,14 +184,16 @@ class Loading {
     if (differs !== undefined) {
       throw new NibblamaError("parity", "this build computes something else than the specification here", { found: differs });
     }
-    const request = this.#request;
-    const arithmetic = request.arithmetic ?? (request.computeDtype === "float32" ? "near-exact" : null);
-    if (arithmetic !== null) model.setArithmetic(arithmetic);
     if (this.#store !== null && this.#store.kept.facts === null) await this.#keeping((store) => store.complete(facts));
     const known = { ...facts, stored: this.#store?.id ?? null };
     this.#onProgress({ ...this.#progress, phase: "ready", facts: known });
     const pieces = new Pieces(model.pieceTokens(), facts.parameters, facts.config.num_hidden_layers);
-    return { model, text, facts: known, arithmetic, pieces, files: this.#small };
+    return { model, text, facts: known, arithmetic: this.#arithmetic, pieces, files: this.#small };
+  }
+
+  get #arithmetic(): Arithmetic | null {
+    const { arithmetic, computeDtype } = this.#request;
+    return arithmetic ?? (computeDtype === "float32" ? "near-exact" : null);
   }
 
   async #headers(): Promise<Headers> {
@@ -309,7 +312,8 @@ class Loading {
   }
 
   async #plan(config: string, facts: ModelFacts, files: WeightFile[], kept: KeptTensor[]): Promise<Omit<Inspection, "facts">> {
-    const { context, limits } = this.#request;
+    const { context, limits, kvCacheDtype } = this.#request;
+    const integers = this.#arithmetic === "near-exact" || this.#arithmetic === "fast";
     const tensors =
       files.length === 0
         ? kept.map(({ name, length }) => ({ name, bytes: length }))
@@ -319,6 +323,7 @@ class Loading {
       footprint: this.#engine.glue.footprint(config, this.#quantization(), undefined, 0),
       tensors,
       context: context ?? Math.min(facts.config.max_position_embeddings, 2048),
+      kvCacheDtype: kvCacheDtype ?? (integers ? "int16" : "float32"),
       piece: Pieces.LARGEST,
     });
     const storing = this.#store !== null && files.length > 0;

@@ -1,6 +1,6 @@
 /** What loading a model will take, from its configuration and the headers of its files alone. */
 
-import type { Limits, Misfit, ModelConfig, PlannedBytes } from "./types";
+import type { KvCacheDtype, Limits, Misfit, ModelConfig, PlannedBytes } from "./types";
 
 /** Bytes of a module as `model::footprint` gives them. */
 interface ModuleBytes {
@@ -18,6 +18,7 @@ export interface PlanInput {
   tensors: readonly { name: string; bytes: number }[];
   /** Positions of the kv cache. */
   context: number;
+  kvCacheDtype: KvCacheDtype;
   /** Tokens of a prompt that are read at once. */
   piece: number;
 }
@@ -29,7 +30,7 @@ const WASM_MEMORY = 2 ** 32 - 2 ** 16;
 const MOST_REPORTED = 8;
 const FLOAT = 4;
 
-export function plan({ config, footprint, tensors, context, piece }: PlanInput): PlannedBytes {
+export function plan({ config, footprint, tensors, context, kvCacheDtype, piece }: PlanInput): PlannedBytes {
   const modules = (JSON.parse(footprint) as { modules: ModuleBytes[]; kv_cache: number }).modules;
   const byPath = new Map(modules.map((module) => [module.path, module]));
   const names = new Set(tensors.map(({ name }) => name));
@@ -73,7 +74,7 @@ export function plan({ config, footprint, tensors, context, piece }: PlanInput):
     weights += weight;
     scales += scale;
   }
-  const kv_cache = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * context * FLOAT;
+  const kv_cache = cacheBytes(config, context, kvCacheDtype);
   const scratch = scratchBytes(config, context, piece);
   const total = weights + scales + kv_cache + scratch;
   return {
@@ -111,12 +112,25 @@ export function completeLimits(given: Limits, storage: { usage: number; quota: n
   };
 }
 
+/** Keys and values, as the crate's `KvCacheDtype::bytes` counts them. */
+function cacheBytes(config: ModelConfig, context: number, dtype: KvCacheDtype): number {
+  const heads = 2 * config.num_hidden_layers * config.num_key_value_heads;
+  if (dtype === "float32") return heads * context * config.head_dim * FLOAT;
+  // Blocks of 32 positions, heads padded to 16 elements, and a scale for each key and value.
+  return heads * roundedUp(context, 32) * (roundedUp(config.head_dim, 16) * 2 + FLOAT);
+}
+
+function roundedUp(n: number, multiple: number): number {
+  return Math.ceil(n / multiple) * multiple;
+}
+
 /** Buffers of the computation for `piece` tokens, as the crate's `Buffers` lists them. */
 function scratchBytes(config: ModelConfig, context: number, piece: number): number {
   const { hidden_size: hidden, intermediate_size: inner, head_dim: width, vocab_size: vocabulary } = config;
   const query = config.num_attention_heads * width;
   const keys = config.num_key_value_heads * width;
-  const residual = 3 * hidden + 2 * query + 2 * keys + 2 * inner + width;
+  // Queries a second time, as integers.
+  const residual = 3 * hidden + 2.5 * query + 2 * keys + 2 * inner + width;
   const scores = (config.num_attention_heads / config.num_key_value_heads) * context;
   // The input of the widest layer again in the form its kernel takes.
   const kernel = 2 * Math.max(hidden, inner, query);

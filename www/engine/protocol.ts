@@ -10,6 +10,7 @@ import type {
   Footprint,
   GeneratedToken,
   Inspection,
+  KvCacheDtype,
   Limits,
   LoadProgress,
   Logits,
@@ -61,6 +62,7 @@ export interface LoadRequest {
   quantization: BitsAndBytesConfig | null;
   computeDtype: ComputeDtype;
   arithmetic: Arithmetic | null;
+  kvCacheDtype: KvCacheDtype | null;
   context: number | null;
   store: "opfs" | "cache" | null;
   network: NetworkOptions;

@@ -24,6 +24,8 @@ export interface BitsAndBytesConfig {
  */
 export type Arithmetic = "exact" | "near-exact" | "fast";
 
+export type KvCacheDtype = "float32" | "int16";
+
 export type ComputeDtype = "float32" | "bfloat16" | "float16";
 
 /**
@@ -93,6 +95,12 @@ export interface LoadOptions {
   computeDtype?: ComputeDtype;
   /** For `generate`; default: `"near-exact"`. Not to be combined with an emulated `computeDtype`. */
   arithmetic?: Arithmetic;
+  /**
+   * What keys and values are held as: f32, or 14-bit integers in 16 bits with a scale for each key and each value, which
+   * take half the memory and are faster to attend to. By default int16 beside near-exact and fast arithmetic, and
+   * float32 beside exact arithmetic or an emulated `computeDtype`.
+   */
+  kvCacheDtype?: KvCacheDtype;
   /** Tokens the kv cache has room for; by default the model's `max_position_embeddings`, at most 2048. */
   context?: number;
   /** Threads to use; by default one per core, at most 8. 1 takes the build without threads. */
