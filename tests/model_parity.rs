@@ -12,7 +12,7 @@ use nibblama::kernels::{self, Arithmetic, Isa};
 use nibblama::model::{
     Adapter, Config, KvCache, KvCacheDtype, Llama, LoadOptions, LogitsFor, Matrix, Weights, WeightsLoader,
 };
-use nibblama::quant::{BitsAndBytesConfig, ComputeDtype};
+use nibblama::quant::{BitsAndBytesConfig, ComputeDtype, QuantFormat, QuantType};
 use serde_json::Value;
 
 const F32_TOLERANCE: f32 = 1e-3;
@@ -433,6 +433,49 @@ fn kv_cache_of_16_bits() {
         assert!((0..layers).all(|layer| cache.layer(layer) == saved[layer]), "{name}: as f32");
         cache.set_dtype(KvCacheDtype::Int16).unwrap();
         assert_eq!(next(&mut model, &mut cache), before, "{name}: back");
+    }
+}
+
+/// A quantized `lm_head`, tied or not: the logits are those of its dequantized weights, and nothing else changes.
+#[test]
+fn lm_head_in_8_and_4_bits() {
+    let refs = references();
+    for (name, info) in refs.models() {
+        let prompt = ids(&info["prompt_ids"]);
+        let dir = refs.root.join(info["refs"][0]["checkpoint"].as_str().unwrap());
+        let mut plain = load(&dir, &LoadOptions::default());
+        let expected = logits(&mut plain, &prompt);
+        let hidden = plain.hidden_states(&prompt).unwrap().pop().unwrap();
+        for format in [
+            QuantFormat::Int8 { threshold: 6.0 },
+            BitsAndBytesConfig::four_bit(QuantType::Nf4, false).format,
+            BitsAndBytesConfig::four_bit(QuantType::Fp4, true).format,
+        ] {
+            let options = LoadOptions { lm_head: Some(format.clone()), ..Default::default() };
+            let mut model = load(&dir, &options);
+            let head = model.weights().lm_head.clone().unwrap();
+            assert_eq!(model.has_int8(), plain.has_int8(), "{name}");
+            assert_eq!(model.hidden_states(&prompt).unwrap().pop().unwrap(), hidden, "{name}: hidden states");
+            let found = logits(&mut model, &prompt);
+            assert_ne!(found, expected, "{name}: {format:?}");
+            let weights = head.matrix.dequantize();
+            let product = |t: usize, r: usize| -> f64 {
+                let (x, w) = (&hidden[t * head.cols..][..head.cols], &weights[r * head.cols..][..head.cols]);
+                x.iter().zip(w).map(|(&x, &w)| f64::from(x) * f64::from(w)).sum()
+            };
+            let of_weights: Vec<f32> =
+                (0..found.len()).map(|i| product(i / head.rows, i % head.rows) as f32).collect();
+            // LLM.int8 rounds the activations too.
+            let tolerance = if matches!(format, QuantFormat::Int8 { .. }) { 0.3 } else { 1e-4 };
+            assert_close(&format!("{name}: {format:?}"), &found, &of_weights, tolerance);
+            let (before, after) = (plain.memory(), model.memory());
+            assert!(after.int8_codes + after.packed_codes > before.int8_codes + before.packed_codes);
+            assert_eq!(
+                after.floats_16bit + after.floats_32bit < before.floats_16bit + before.floats_32bit,
+                !model.config().tie_word_embeddings,
+                "{name}"
+            );
+        }
     }
 }
 

@@ -175,6 +175,17 @@ pub fn describe(quantization: &BitsAndBytesConfig) -> String {
     }
 }
 
+/// The format that `--lm-head` asks for.
+fn lm_head(computation: &Computation) -> Option<QuantFormat> {
+    let quant_type = match computation.lm_head? {
+        QuantTypeArg::None => return None,
+        QuantTypeArg::Int8 => return Some(QuantFormat::Int8 { threshold: 0.0 }),
+        QuantTypeArg::Nf4 => QuantType::Nf4,
+        QuantTypeArg::Fp4 => QuantType::Fp4,
+    };
+    Some(QuantFormat::FourBit { quant_type, blocksize: 64, double_quant: false, quant_storage: Dtype::U8 })
+}
+
 /// Loads a model, quantizing it on the way if asked, with its adapter active. Without `--arithmetic` it computes
 /// in float32 by `arithmetic`.
 pub fn load(
@@ -198,7 +209,7 @@ pub fn load(
     // The adapter first: its errors should not wait for the weights.
     let adapter = adapter.map(Adapter::load).transpose()?;
     let checkpoint = Checkpoint::open(dir)?;
-    let options = LoadOptions { quantization, compute_dtype };
+    let options = LoadOptions { quantization, compute_dtype, lm_head: lm_head(computation) };
     let infos = checkpoint.headers().iter().flat_map(|h| h.tensors().iter().map(|info| (h.file(), info)));
     let mut loader = WeightsLoader::new(&config, infos, &options)?;
     let total = checkpoint.infos().map(|info| info.range.end - info.range.start).sum();

@@ -555,7 +555,9 @@ impl Llama {
 
     /// Whether a layer is LLM.int8, so that results depend on how tokens are batched.
     pub fn has_int8(&self) -> bool {
-        self.weights.linears().any(|linear| matches!(linear.matrix, Matrix::Int8 { .. }))
+        // Without a threshold there are no outlier columns.
+        let chooses = |matrix: &Matrix| matches!(matrix, Matrix::Int8 { threshold, .. } if *threshold != 0.0);
+        self.weights.linears().any(|linear| chooses(&linear.matrix))
     }
 
     fn adapter_index(&self, name: &str) -> Result<usize> {
@@ -606,7 +608,9 @@ fn check_weights(config: &Config, weights: &Weights) -> Result<()> {
     };
     check("model.layers", config.num_hidden_layers, weights.layers.len())?;
     check("model.embed_tokens.weight", config.vocab_size * config.hidden_size, weights.embed_tokens.len())?;
-    check("lm_head.weight", usize::from(!config.tie_word_embeddings), weights.lm_head.iter().count())?;
+    // With tied embeddings a copy of them is allowed.
+    let heads = weights.lm_head.iter().count();
+    check("lm_head.weight", usize::from(!config.tie_word_embeddings).max(heads), heads)?;
     for norm in weights.floats().skip(1) {
         check("layernorm", config.hidden_size, norm.len())?;
     }

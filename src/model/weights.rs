@@ -17,6 +17,10 @@ pub struct LoadOptions {
     pub quantization: Option<BitsAndBytesConfig>,
     /// What 4-bit layers multiply in.
     pub compute_dtype: ComputeDtype,
+    /// Quantize `lm_head`, which bitsandbytes leaves as it is: smaller where it has a weight of its own, and faster. With
+    /// tied embeddings it gets a copy in this format beside them. LLM.int8 is without outlier columns here, whatever its
+    /// threshold, so that a row of logits depends on its token alone.
+    pub lm_head: Option<QuantFormat>,
 }
 
 /// All weights of a Llama.
@@ -28,7 +32,7 @@ pub struct Weights {
     pub layers: Vec<Layer>,
     /// Final norm, (hidden_size,).
     pub norm: Floats,
-    /// (vocab_size, hidden_size); `None` when it is `embed_tokens`.
+    /// (vocab_size, hidden_size); `None` when it is `embed_tokens`. With tied embeddings a quantized copy of them.
     pub lm_head: Option<Linear>,
     /// What 4-bit layers multiply in, unless the model is told otherwise.
     pub compute_dtype: ComputeDtype,
@@ -110,7 +114,10 @@ impl Weights {
 /// Collects tensors in any order; whatever the headers can tell is checked before any data comes.
 pub struct WeightsLoader {
     tied: bool,
+    /// (vocab_size, hidden_size).
+    shape: (usize, usize),
     compute_dtype: ComputeDtype,
+    lm_head: Option<QuantFormat>,
     num_layers: usize,
     linears: Vec<LinearSlot>,
     /// Position in `linears` by module path.
@@ -158,6 +165,7 @@ impl WeightsLoader {
         check_options(config, options)?;
         let mut loader = Self::slots(config);
         loader.compute_dtype = options.compute_dtype;
+        loader.lm_head = options.lm_head.clone();
         for (file, info) in infos {
             loader.expect(file, info)?;
         }
@@ -184,7 +192,9 @@ impl WeightsLoader {
         let is_linear = |name: &str| name.contains("_proj.") || name.starts_with("lm_head.");
         WeightsLoader {
             tied,
+            shape: (config.vocab_size, config.hidden_size),
             compute_dtype: ComputeDtype::Float32,
+            lm_head: None,
             num_layers: config.num_hidden_layers,
             paths: modules.iter().enumerate().map(|(i, module)| (module.path.clone(), i)).collect(),
             linears: modules
@@ -335,12 +345,17 @@ impl WeightsLoader {
                 down_proj: linear()?,
             });
         }
+        let embed_tokens = float("model.embed_tokens.weight".to_owned())?;
+        let mut lm_head = if self.tied { None } else { Some(linear()?) };
+        if let Some(format) = &self.lm_head {
+            lm_head = Some(quantized_head(lm_head, &embed_tokens, self.shape, format)?);
+        }
         Ok(Weights {
-            embed_tokens: float("model.embed_tokens.weight".to_owned())?,
+            embed_tokens,
             layers,
             norm: float("model.norm.weight".to_owned())?,
             compute_dtype: self.compute_dtype,
-            lm_head: if self.tied { None } else { Some(linear()?) },
+            lm_head,
         })
     }
 }
@@ -452,6 +467,31 @@ fn check_options(config: &Config, options: &LoadOptions) -> Result<()> {
     Err(Error::new(ErrorCode::UnsupportedQuantization, "the checkpoint is quantized already")
         .expected(format!("{:?}, or a full-precision checkpoint", stored.format))
         .found(format!("{:?}", asked.format)))
+}
+
+/// `lm_head` in `format`, from its own weight or, where there is none, from the embedding's.
+fn quantized_head(
+    lm_head: Option<Linear>,
+    embed_tokens: &Floats,
+    (rows, cols): (usize, usize),
+    format: &QuantFormat,
+) -> Result<Linear> {
+    let values = match lm_head.as_ref().map(|linear| &linear.matrix) {
+        None => embed_tokens,
+        Some(Matrix::Dense(values)) => values,
+        Some(_) => {
+            return Err(Error::new(ErrorCode::UnsupportedQuantization, "lm_head is quantized already")
+                .tensor("lm_head.weight")
+                .expected("a full-precision lm_head"));
+        }
+    };
+    let format = match format {
+        QuantFormat::Int8 { .. } => &QuantFormat::Int8 { threshold: 0.0 },
+        four_bit => four_bit,
+    };
+    let matrix =
+        Matrix::quantize(values, rows, cols, format).map_err(|error| error.tensor("lm_head.weight"))?;
+    Ok(Linear { matrix, bias: lm_head.and_then(|linear| linear.bias), rows, cols })
 }
 
 fn ignored(name: &str, tied: bool) -> bool {

@@ -59,7 +59,7 @@ impl Loader {
             Ok(Loader {
                 config,
                 generation,
-                options: LoadOptions { quantization, compute_dtype },
+                options: LoadOptions { quantization, compute_dtype, lm_head: None },
                 index: None,
                 headers: Vec::new(),
                 stored: None,

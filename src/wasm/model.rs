@@ -46,7 +46,7 @@ impl Model {
         options: LoadOptions,
         Running { arithmetic, kv_cache_dtype, context }: Running,
     ) -> Result<Model> {
-        let LoadOptions { quantization, compute_dtype } = options;
+        let LoadOptions { quantization, compute_dtype, .. } = options;
         let quantization = quantization.or_else(|| config.quantization.clone());
         let mut llama = Llama::new(config, weights)?;
         llama.set_compute_dtype(compute_dtype);
