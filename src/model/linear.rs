@@ -45,13 +45,11 @@ pub(crate) struct LinearScratch {
     pub(crate) kernels: Scratch,
     /// A x, (tokens, r).
     low: Vec<f32>,
-    /// B A x, (tokens, rows).
-    delta: Vec<f32>,
 }
 
 impl LinearScratch {
     pub(crate) fn bytes(&self) -> usize {
-        self.kernels.bytes() + (self.low.capacity() + self.delta.capacity()) * size_of::<f32>()
+        self.kernels.bytes() + self.low.capacity() * size_of::<f32>()
     }
 }
 
@@ -190,15 +188,18 @@ impl Linear {
     }
 }
 
-/// y += scaling * B (A x).
+/// y += scaling * B (A x), column by column of B in ascending order.
 pub(crate) fn add_lora(lora: &LoraPair, x: &[f32], y: &mut [f32], scratch: &mut LinearScratch) {
     let tokens = x.len() / lora.cols;
-    let LinearScratch { low, delta, kernels } = scratch;
+    let LinearScratch { low, kernels } = scratch;
     low.resize(tokens * lora.r, 0.0);
     kernels::linear_floats(x, &lora.a, lora.r, lora.cols, low, kernels);
-    delta.resize(tokens * lora.rows, 0.0);
-    kernels::linear_floats(low, &lora.b, lora.rows, lora.r, delta, kernels);
-    kernels::axpy(lora.scaling * lora.scale, delta, y);
+    let scaling = lora.scaling * lora.scale;
+    for (low, y) in low.chunks_exact(lora.r).zip(y.chunks_exact_mut(lora.rows)) {
+        for (factor, column) in low.iter().zip(lora.b.chunks_exact(lora.rows)) {
+            kernels::axpy(scaling * factor, column, y);
+        }
+    }
 }
 
 /// Whether the stored matrix is what `config` asks for.

@@ -39,8 +39,8 @@ struct HalfPair {
 pub struct LoraPair {
     /// (r, cols).
     pub a: Floats,
-    /// (rows, r).
-    pub b: Floats,
+    /// The columns of B, (r, rows), in f32: a product with few columns is a sum of them.
+    pub b: Vec<f32>,
     /// Rank.
     pub r: usize,
     /// out_features of the layer.
@@ -56,16 +56,16 @@ pub struct LoraPair {
 impl LoraPair {
     /// Bytes of both factors.
     pub fn bytes(&self) -> usize {
-        self.a.bytes() + self.b.bytes()
+        self.a.bytes() + size_of_val(&self.b[..])
     }
 
     /// scaling * B A, (rows, cols), in f32.
     pub(crate) fn delta(&self) -> Vec<f32> {
-        let (a, b) = (self.a.to_f32_vec(), self.b.to_f32_vec());
+        let a = self.a.to_f32_vec();
         let mut delta = vec![0.0f32; self.rows * self.cols];
-        for (row, b_row) in delta.chunks_exact_mut(self.cols).zip(b.chunks_exact(self.r)) {
-            for (factor, a_row) in b_row.iter().zip(a.chunks_exact(self.cols)) {
-                crate::kernels::axpy(*factor, a_row, row);
+        for (i, row) in delta.chunks_exact_mut(self.cols).enumerate() {
+            for (column, a_row) in self.b.chunks_exact(self.rows).zip(a.chunks_exact(self.cols)) {
+                crate::kernels::axpy(column[i], a_row, row);
             }
             row.iter_mut().for_each(|value| *value *= self.scaling * self.scale);
         }
@@ -344,6 +344,7 @@ impl Adapter {
                     .found(format!("{found:?}")));
             }
         }
+        let b = (0..r * rows).map(|i| b.get(i % rows * r + i / rows)).collect();
         Ok(LoraPair { a, b, r, rows: *rows, cols: *cols, scaling, scale: 1.0 })
     }
 }

@@ -213,7 +213,7 @@ impl Hash {
             self.word(u64::from(pair.is_some()));
             if let Some(pair) = pair {
                 self.floats(&pair.a);
-                self.floats(&pair.b);
+                self.f32s(&pair.b);
                 self.f32s(&[pair.scaling, pair.scale]);
             }
         }
