@@ -139,22 +139,6 @@ function Build(): JSX.Element {
           <p>{build.runs(variant.name, hero.threads(variant.threads), variant.isa)}</p>
           <p>{build.about}</p>
           {crossOriginIsolated ? null : <p class="notice">{build.noIsolation}</p>}
-          {variant.fastDesigns.length === 0 ? null : (
-            <table>
-              <caption>{build.designs}</caption>
-              <tbody>
-                {variant.fastDesigns.map(({ design, gigabytesPerSecond, chosen }) => (
-                  <tr key={design}>
-                    <th scope="row">
-                      <code>{design}</code>
-                    </th>
-                    <td>{gigabytesPerSecond.toFixed(1)} GB/s</td>
-                    <td>{chosen ? build.chosen : ""}</td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          )}
           {variant.rejected.length === 0 ? null : (
             <>
               <h3>{build.passedOver}</h3>

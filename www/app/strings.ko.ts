@@ -55,8 +55,6 @@ export const ko: Strings = {
     about: "엔진은 프로세서 명령어 집합마다 따로 컴파일되어 있고, 페이지는 가장 빠른 것부터 시도합니다.",
     noIsolation:
       "이 페이지는 교차 출처 격리(cross-origin isolation) 상태가 아니어서(서버가 COOP·COEP 헤더를 보내지 않음) 브라우저가 공유 메모리를 주지 않습니다. 스레드 하나로 똑같이 동작하며, 느릴 뿐입니다.",
-    designs: "빠른 연산(fast arithmetic): 모델을 불러올 때 이 기기에서 잰 속도",
-    chosen: "사용 중",
     passedOver: "건너뛴 빌드",
   },
 

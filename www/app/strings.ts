@@ -56,11 +56,9 @@ export const en = {
     heading: "Which build runs, and why",
     runs: (name: string, threads: string, kernels: string) => `Running ${name}: ${threads}, kernels “${kernels}”.`,
     about:
-      "The engine is compiled several times, each for a different set of processor instructions. The page tries the fastest first.",
+      "The engine is built for several sets of processor instructions; the fastest that starts runs.",
     noIsolation:
-      "This page is not cross-origin isolated (the server sends no COOP and COEP headers), so the browser gives it no shared memory. It works the same on one thread, only slower.",
-    designs: "Fast arithmetic, timed on this machine when the model was loaded",
-    chosen: "in use",
+      "This page is not cross-origin isolated (no COOP and COEP headers): without shared memory it runs on one thread, only slower.",
     passedOver: "Passed over",
   },
 

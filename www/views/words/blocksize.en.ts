@@ -1,5 +1,5 @@
 export const en = {
-  text: "Each block keeps one scale. Short blocks fit their weights better but pay for more scales; long blocks are cheap and coarse. The chart shows both prices on the chosen tensor for blocks of 32 to 4096 weights.",
+  text: "Each block keeps one scale. Short blocks fit their weights better but pay for more scales; long ones are cheap and coarse. The chart shows both prices on the chosen tensor, for 32 to 4096 weights.",
   takeaway: (from: string, to: string, saved: string, more: string) =>
     `Going from blocks of ${from} to ${to} saves ${saved} bit per weight and makes the error ${more} larger.`,
   caption: (type: string, name: string) => `${type} on ${name}: RMSE against bits per weight`,

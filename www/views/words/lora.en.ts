@@ -53,7 +53,7 @@ export const en = {
   explain: [
     "W is a frozen 4-bit matrix. A has r rows, B has r columns: together r × (in + out) numbers instead of in × out. alpha / r scales what they add.",
     "Training moves only A and B. That is how a large model can be fine-tuned on one GPU: QLoRA keeps W in NF4 and sends gradients through it.",
-    "Merged means adding (alpha / r) B A to W once. 4-bit weights then have to be quantized again, and a change smaller than the gap between two levels is lost or becomes a whole one. Beside the weights the adapter stays exact and can be removed.",
+    "Merged means adding (alpha / r) B A to W once. 4-bit weights are then quantized again: a change smaller than the gap between two levels is lost or becomes a whole one. Beside them the adapter stays exact and can be removed.",
     "A choice made while text is written counts from the next token on. KL is measured along the text on the right.",
   ],
   question: {

@@ -1,5 +1,5 @@
 export const en = {
-  text: "Every weight of the tensor as a point, row by row. Drag over the map to choose a weight: the magnifier shows it and its block, and the views above follow. Switch between the weights, their codes and their errors.",
+  text: "Every weight of the tensor is a point, row by row. Drag to choose one: the magnifier shows its block, and the views above follow. Switch between weights, codes and errors.",
   what: "Show",
   layers: { error: "error", weight: "weight", code: "code" },
   takeaway: {

@@ -25,7 +25,7 @@ export const en = {
   kinds: { embed: "embedding", attention: "attention", mlp: "MLP", head: "lm_head", norm: "norms", cache: "kv cache" },
   table: { caption: "Every module", path: "module", kind: "class in 4 bits", parameters: "parameters", before: "bytes in bf16", after: "bytes in 4 bits" },
   explain: [
-    "The kv cache keeps a key and a value of every token in every layer, so that they are computed once. It grows with the text, not with the weights, and stays in full precision: here 32-bit floats. Grouped-query attention makes it small by letting several heads share keys and values.",
+    "The kv cache keeps a key and a value of every token in every layer. It grows with the text, not with the weights, in 16 or 32 bits a number. Grouped-query attention makes it small: several heads share keys and values.",
     "Checkpoints are quantized tensor by tensor while they are read, so the peak is near the 4-bit size.",
   ],
   question: {

@@ -27,7 +27,7 @@ export const ko: Words = {
   kinds: { embed: "임베딩", attention: "어텐션", mlp: "MLP", head: "lm_head", norm: "정규화", cache: "kv 캐시" },
   table: { caption: "모든 모듈", path: "모듈", kind: "4비트일 때의 클래스", parameters: "파라미터", before: "bf16 바이트", after: "4비트 바이트" },
   explain: [
-    "kv 캐시(kv cache)는 모든 레이어에서 모든 토큰의 키와 값을 보관해 한 번만 계산하게 합니다. 가중치가 아니라 글의 길이에 따라 커지며, 양자화하지 않습니다. 여기서는 32비트 실수입니다. 여러 헤드가 키와 값을 나누어 쓰는 grouped-query attention이면 작아집니다.",
+    "kv 캐시(kv cache)는 모든 레이어에서 모든 토큰의 키와 값을 보관합니다. 가중치가 아니라 글의 길이에 따라 커지며, 숫자 하나에 16비트나 32비트를 씁니다. 여러 헤드가 키와 값을 나누어 쓰는 grouped-query attention이면 작아집니다.",
     "전체 정밀도의 체크포인트는 읽으면서 텐서마다 양자화하므로, 최대 메모리는 4비트 크기에 텐서 하나를 더한 정도입니다.",
   ],
   question: {
