@@ -104,7 +104,7 @@ pub struct Computation {
     /// What keys and values are held as [int16 with near-exact and fast arithmetic, else float32]
     #[arg(long, value_enum)]
     pub kv_cache_dtype: Option<KvCacheDtypeArg>,
-    /// Hold lm_head in this format, of blocksize 64 without double quantization: faster, less accurate [as stored]
+    /// Hold lm_head in this format, of blocksize 64 without double quantization [as stored]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub lm_head: Option<QuantTypeArg>,
     /// Threads to compute on; results do not depend on it [one per core, at most 8]

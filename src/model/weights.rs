@@ -17,8 +17,8 @@ pub struct LoadOptions {
     pub quantization: Option<BitsAndBytesConfig>,
     /// What 4-bit layers multiply in.
     pub compute_dtype: ComputeDtype,
-    /// Quantize `lm_head`, which bitsandbytes leaves as it is: smaller where it has a weight of its own, and faster. With
-    /// tied embeddings it gets a copy in this format beside them. LLM.int8 is without outlier columns here, whatever its
+    /// Quantize `lm_head`, which bitsandbytes leaves as it is: smaller where it has a weight of its own. With tied
+    /// embeddings it gets a copy in this format beside them. LLM.int8 is without outlier columns here, whatever its
     /// threshold, so that a row of logits depends on its token alone.
     pub lm_head: Option<QuantFormat>,
 }
