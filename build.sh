@@ -171,8 +171,8 @@ test_variant() {
   export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$tools/bin/wasm-bindgen-test-runner NIBBLAMA_VARIANT=$name
   for place in node page worker; do
     local variables=() tests=(--test wasm)
-    # The case table of the kernels needs no browser.
-    [ "$place" = node ] && tests+=(--test kernels)
+    # The case table of the kernels runs where they are used: Node.js 20 adds relaxed dot products wrongly.
+    [ "$place" = page ] && tests+=(--test kernels)
     case $place in
       node) variables=(NODE_ARGS=--experimental-wasm-relaxed-simd) ;;
       page) variables=(WASM_BINDGEN_USE_BROWSER=1) ;;

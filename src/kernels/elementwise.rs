@@ -88,6 +88,9 @@ pub fn rope<S: Simd>(s: S, x: &mut [f32], cos: &[f32], sin: &[f32]) {
 /// See [`super::scalar::exp`].
 #[inline(always)]
 pub fn exp<S: Simd>(s: S, x: S::V) -> S::V {
+    // With relaxed SIMD the limits below may take the place of NaN, which this puts back.
+    let number = s.or(s.gt_f32(x, s.splat_f32(-1.0)), s.gt_f32(s.splat_f32(0.0), x));
+    let nan = s.xor(number, s.splat_u32(u32::MAX));
     let x = s.max_f32(s.splat_f32(EXP_MIN), s.min_f32(s.splat_f32(EXP_MAX), x));
     let n = s.round_f32(s.mul_f32(x, s.splat_f32(LOG2_E)));
     let r = s.sub_f32(x, s.mul_f32(n, s.splat_f32(LN_2[0])));
@@ -98,7 +101,7 @@ pub fn exp<S: Simd>(s: S, x: S::V) -> S::V {
     }
     let p = s.add_f32(s.add_f32(s.mul_f32(p, s.mul_f32(r, r)), r), s.splat_f32(1.0));
     let power = s.shl_u32::<23>(s.add_i32(s.to_i32(n), s.splat_u32(127)));
-    s.mul_f32(p, power)
+    s.or(s.mul_f32(p, power), nan)
 }
 
 /// See [`super::scalar::silu_mul`].

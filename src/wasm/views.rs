@@ -418,6 +418,7 @@ impl Model {
                 let error = Error::new(ErrorCode::InvalidArgument, "these are no tokens to score");
                 return Err(error.expected(tokens.len()).found(targets.len()));
             }
+            self.cache.set_dtype(self.llama.kv_cache_dtype())?;
             let logits = self.llama.forward(tokens, &mut self.cache, LogitsFor::All)?;
             let rows = logits.chunks_exact(vocabulary).zip(targets).skip(skip);
             rows.map(|(row, &target)| Ok(log_sum_exp(row)? - f64::from(row[target as usize]))).collect()
