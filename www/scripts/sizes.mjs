@@ -8,7 +8,7 @@ import { gzipSync } from "node:zlib";
 const dist = fileURLToPath(new URL("../dist", import.meta.url));
 
 /** Bytes. The goals are 60,000 for the first screen and 100,000 for a visit. */
-const LIMITS = { first: 56_000, visit: 100_000, korean: 16_000, all: 155_000 };
+const LIMITS = { first: 55_500, visit: 100_000, korean: 16_000, all: 155_000 };
 
 /** Scripts that no visit in English with the built-in models fetches, by the start of their names. */
 const APART = {
