@@ -183,7 +183,7 @@ fn values_that_are_not_finite_are_refused() {
     }
     // Finite, but not in float16.
     let error = Int8Params::quantize(&[1.0, 2.0, 3.0, 70000.0], 2, 2).unwrap_err();
-    assert_eq!(error.found_value(), Some("70000 at row 1, column 1"));
+    assert_eq!(error.found_value(), Some("70000.0 at row 1, column 1"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Logits to a token, with transformers' filters in transformers' order.
 
 use super::exp::exp;
+use crate::checkpoint::decimal::Repr;
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::GenerationConfig;
 
@@ -61,7 +62,7 @@ impl SamplingConfig {
                 return Err(Error::new(ErrorCode::InvalidArgument, "sampling setting out of range")
                     .tensor(name)
                     .expected(expected)
-                    .found(value));
+                    .found(Repr::from(value)));
             }
         }
         Ok(())
@@ -239,7 +240,7 @@ fn check_finite(logits: &[f32]) -> Result<()> {
         None => Ok(()),
         Some(token) => Err(Error::new(ErrorCode::NonFiniteLogits, "a logit is not finite")
             .expected("finite logits")
-            .found(format!("{} for token {token}", logits[token]))),
+            .found(format!("{} for token {token}", Repr::from(logits[token])))),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::Fields;
 use crate::checkpoint::Dtype;
+use crate::checkpoint::decimal::Repr;
 use crate::checkpoint::json::Value;
 use crate::error::{ErrorCode, Result};
 use crate::quant::BitsAndBytesConfig;
@@ -280,7 +281,7 @@ fn check_options(fields: &Fields<'_>) -> Result<()> {
         if let Some(found) = fields.number(key)?
             && found != value
         {
-            return unsupported(key, "1", found.to_string());
+            return unsupported(key, "1", Repr::from(found).to_string());
         }
     }
     for key in ["sliding_window", "attention_sink", "num_local_experts", "layer_types", "text_config"] {
@@ -296,7 +297,10 @@ fn rms_norm_eps(fields: &Fields<'_>) -> Result<f64> {
     if (0.0..=1.0).contains(&eps) {
         return Ok(eps);
     }
-    Err(fields.error(ErrorCode::InvalidConfig, "invalid value", "rms_norm_eps").expected("0 to 1").found(eps))
+    Err(fields
+        .error(ErrorCode::InvalidConfig, "invalid value", "rms_norm_eps")
+        .expected("0 to 1")
+        .found(Repr::from(eps)))
 }
 
 fn dtype(fields: &Fields<'_>) -> Result<Option<Dtype>> {
@@ -336,7 +340,7 @@ fn rope(fields: &Fields<'_>, max_position_embeddings: usize) -> Result<Rope> {
         return Err(parameters
             .error(ErrorCode::UnsupportedOption, "unsupported option", "partial_rotary_factor")
             .expected("1")
-            .found(factor));
+            .found(Repr::from(factor)));
     }
     let required = |key: &str| {
         parameters
@@ -358,8 +362,8 @@ fn rope(fields: &Fields<'_>, max_position_embeddings: usize) -> Result<Rope> {
             if high <= low {
                 return Err(parameters
                     .error(ErrorCode::InvalidConfig, "invalid value", "high_freq_factor")
-                    .expected(format!("more than low_freq_factor, {low}"))
-                    .found(high));
+                    .expected(format!("more than low_freq_factor, {}", Repr::from(low)))
+                    .found(Repr::from(high)));
             }
             RopeScaling::Llama3 {
                 factor: required("factor")?,

@@ -9,6 +9,7 @@ use super::rope;
 #[cfg(not(target_arch = "wasm32"))]
 use super::weights::LoadOptions;
 use super::weights::Weights;
+use crate::checkpoint::decimal::Repr;
 use crate::error::{Error, ErrorCode, Result};
 use crate::kernels::{self, Arithmetic, Queries};
 use crate::quant::{ComputeDtype, Floats};
@@ -447,7 +448,7 @@ impl Llama {
         let index = self.adapter_index(name)?;
         if !scale.is_finite() {
             let error = Error::new(ErrorCode::InvalidArgument, "the adapter's scale is not a number");
-            return Err(error.tensor("scale").expected("a finite number").found(scale));
+            return Err(error.tensor("scale").expected("a finite number").found(Repr::from(scale)));
         }
         self.adapters[index].pairs.iter_mut().flatten().for_each(|pair| pair.scale = scale);
         self.active = Some(index);

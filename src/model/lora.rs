@@ -4,6 +4,7 @@ use regex_lite::{Regex, RegexBuilder};
 
 use super::Fields;
 use super::config::{Config, LinearModule};
+use crate::checkpoint::decimal::Repr;
 use crate::checkpoint::json::Value;
 use crate::checkpoint::{Checkpoint, NameMap, TensorView};
 use crate::error::{Error, ErrorCode, Result};
@@ -218,7 +219,7 @@ impl Adapter {
             return Err(fields
                 .error(ErrorCode::InvalidAdapter, "invalid rank", "rank_pattern")
                 .expected(format!("an integer of 1 to {MAX_RANK}"))
-                .found(rank));
+                .found(Repr::from(*rank)));
         }
         Ok(Adapter {
             file: file.to_owned(),
@@ -325,7 +326,7 @@ impl Adapter {
             return Err(Error::new(ErrorCode::InvalidAdapter, "alpha is beyond float32")
                 .in_file(&self.file)
                 .tensor("lora_alpha")
-                .found(format!("a scaling of {} at {path}", self.scaling(path))));
+                .found(format!("a scaling of {} at {path}", Repr::from(self.scaling(path)))));
         }
         let Some(HalfPair { a: Some((a, a_shape)), b: Some((b, b_shape)) }) = self.pairs.remove(path) else {
             return Err(Error::new(

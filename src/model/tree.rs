@@ -1,13 +1,14 @@
 //! The layer tree as Python's `print(model)` shows it.
 
 use super::config::{Config, LINEARS_PER_LAYER, LinearModule};
+use crate::checkpoint::decimal::Repr;
 use crate::quant::{BitsAndBytesConfig, QuantFormat};
 
 /// The text of `print(model)` of transformers 5, without a final line break, for `config` with the
 /// layers that `quantization` names quantized.
 pub fn tree(config: &Config, quantization: Option<&BitsAndBytesConfig>) -> String {
     let hidden = config.hidden_size;
-    let norm = format!("LlamaRMSNorm(({hidden},), eps={})", python_float(config.rms_norm_eps));
+    let norm = format!("LlamaRMSNorm(({hidden},), eps={})", Repr::from(config.rms_norm_eps));
     let padding = match config.pad_token_id {
         None => String::new(),
         // torch counts a negative index from the end.
@@ -90,16 +91,4 @@ fn module_list(layers: &[String]) -> String {
         start = end;
     }
     text + ")"
-}
-
-/// `repr` of an epsilon (0 to 1): an exponent of at least two digits below 1e-4.
-fn python_float(value: f64) -> String {
-    if value == 0.0 || value >= 1e-4 {
-        return format!("{value:?}");
-    }
-    let text = format!("{value:e}");
-    match text.split_once("e-") {
-        Some((digits, exponent)) if exponent.len() == 1 => format!("{digits}e-0{exponent}"),
-        _ => text,
-    }
 }

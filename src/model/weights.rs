@@ -413,8 +413,8 @@ impl LinearSlot {
                 ErrorCode::InvalidQuantState,
                 "the tensors of this layer are not what quantization_config says",
             )
-            .expected(promised.map_or("an unquantized layer".to_owned(), |c| format!("{:?}", c.format)))
-            .found(format!("{stored:?}"))));
+            .expected(promised.map_or("unquantized".to_owned(), |c| c.format.to_string()))
+            .found(stored)));
         }
         if config.quantization.is_none() && stored == StoredAs::Dense {
             self.quantize = options.quantization.as_ref().filter(quantizes).map(|c| c.format.clone());
@@ -465,8 +465,8 @@ fn check_options(config: &Config, options: &LoadOptions) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(ErrorCode::UnsupportedQuantization, "the checkpoint is quantized already")
-        .expected(format!("{:?}, or a full-precision checkpoint", stored.format))
-        .found(format!("{:?}", asked.format)))
+        .expected(format!("{}, or a full-precision checkpoint", stored.format))
+        .found(&asked.format))
 }
 
 /// `lm_head` in `format`, from its own weight or, where there is none, from the embedding's.

@@ -6,6 +6,7 @@
 //! An int8 layer has `p.weight` (I8), `p.SCB` (F32) and `p.weight_format` (U8, 0 = row-major).
 
 use std::borrow::Cow;
+use std::fmt;
 
 use crate::checkpoint::decimal::Repr;
 use crate::checkpoint::json::{self, Value};
@@ -103,6 +104,18 @@ pub enum StoredAs {
     },
     /// LLM.int8.
     Int8,
+}
+
+impl fmt::Display for StoredAs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoredAs::Dense => f.write_str("unquantized"),
+            StoredAs::FourBit { quant_type, nested } => {
+                write!(f, "{quant_type}{}", if *nested { ", double quantization" } else { "" })
+            }
+            StoredAs::Int8 => f.write_str("int8"),
+        }
+    }
 }
 
 /// Decides from the parts a module has how it is stored, before any data is read.
@@ -430,7 +443,7 @@ fn check_scales(scales: &[f32]) -> Result<()> {
         None => Ok(()),
         Some(i) => Err(Error::new(ErrorCode::InvalidQuantState, "impossible scale")
             .expected("finite values, none below zero")
-            .found(format!("{} at {i}", scales[i]))),
+            .found(format!("{} at {i}", Repr::from(scales[i])))),
     }
 }
 

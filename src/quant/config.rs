@@ -1,5 +1,7 @@
 //! `quantization_config` of transformers (`BitsAndBytesConfig`).
 
+use std::fmt;
+
 use regex_lite::Regex;
 
 use crate::checkpoint::Dtype;
@@ -62,6 +64,23 @@ pub enum QuantFormat {
         /// 0 turns that off.
         threshold: f32,
     },
+}
+
+impl fmt::Display for QuantFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            QuantFormat::FourBit { quant_type, blocksize, double_quant, quant_storage } => {
+                let double_quant = if *double_quant { ", double quantization" } else { "" };
+                write!(f, "{quant_type}, blocksize {blocksize}{double_quant}")?;
+                if *quant_storage == Dtype::U8 {
+                    Ok(())
+                } else {
+                    write!(f, ", stored as {}", quant_storage.torch_name())
+                }
+            }
+            QuantFormat::Int8 { threshold } => write!(f, "int8, threshold {}", Repr::from(*threshold)),
+        }
+    }
 }
 
 /// What to do with linear weights (transformers' `BitsAndBytesConfig`).
@@ -156,7 +175,7 @@ impl BitsAndBytesConfig {
     /// # Errors
     /// [`ErrorCode::UnsupportedOption`] naming the pattern.
     pub fn check_skip_modules(&self) -> Result<()> {
-        for pattern in self.skip_modules.iter().flatten() {
+        for pattern in self.skip_modules.iter().flatten().filter(|pattern| !is_plain(pattern)) {
             Regex::new(&format!("^(?:{pattern})$")).map_err(|_| {
                 Error::new(ErrorCode::UnsupportedOption, "unsupported pattern")
                     .tensor("llm_int8_skip_modules")
@@ -174,13 +193,26 @@ fn pattern_matches(pattern: &str, path: &str) -> bool {
     if path.ends_with(pattern) {
         return true;
     }
-    let Ok(regex) = Regex::new(&format!("^(?:{pattern})$")) else {
-        return false;
-    };
+    if is_plain(pattern) {
+        let matches = |head: &str| {
+            head.len() == pattern.len() && pattern.bytes().zip(head.bytes()).all(|(p, c)| p == b'.' || p == c)
+        };
+        return any_head(path, matches);
+    }
+    Regex::new(&format!("^(?:{pattern})$")).is_ok_and(|regex| any_head(path, |head| regex.is_match(head)))
+}
+
+/// Whether a pattern has nothing but letters, digits and dots that stand for any character, as nearly all have:
+/// regular expressions are a large part of the code, which WebAssembly builds fetch when it is needed.
+fn is_plain(pattern: &str) -> bool {
+    pattern.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+}
+
+fn any_head(path: &str, matches: impl Fn(&str) -> bool) -> bool {
     // The match may end anywhere with a dot before or after it, or at the end of the path.
     (0..=path.len()).filter(|&end| path.is_char_boundary(end)).any(|end| {
         let (head, rest) = path.split_at(end);
-        (head.ends_with('.') || rest.is_empty() || rest.starts_with('.')) && regex.is_match(head)
+        (head.ends_with('.') || rest.is_empty() || rest.starts_with('.')) && matches(head)
     })
 }
 

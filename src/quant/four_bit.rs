@@ -10,6 +10,7 @@
 //! elements are zero). Both are what bitsandbytes does on a CPU, and they differ in the last bit.
 
 use crate::checkpoint::Dtype;
+use crate::checkpoint::decimal::Repr;
 use crate::error::{Error, ErrorCode, Result};
 use crate::quant::blockwise8;
 use crate::quant::codebook::{DYNAMIC_MAP, QuantType};
@@ -205,7 +206,11 @@ impl Params4bit {
         if let Some(block) = absmax.iter().position(|a| !a.is_finite()) {
             return Err(Error::new(ErrorCode::NonFiniteWeight, "weight holds NaN or an infinity")
                 .expected("finite values")
-                .found(format!("a block with absmax {} at element {}", absmax[block], block * blocksize)));
+                .found(format!(
+                    "a block with absmax {} at element {}",
+                    Repr::from(absmax[block]),
+                    block * blocksize
+                )));
         }
         let absmax =
             if double_quant { Absmax::Nested(NestedAbsmax::quantize(&absmax)) } else { Absmax::F32(absmax) };
@@ -401,7 +406,7 @@ impl NestedAbsmax {
             return Err(invalid("nested_quant_map holds NaN or an infinity"));
         }
         if !self.offset.is_finite() {
-            return Err(invalid("nested_offset is not finite").found(self.offset));
+            return Err(invalid("nested_offset is not finite").found(Repr::from(self.offset)));
         }
         Ok(())
     }
@@ -429,6 +434,6 @@ fn check_scales(what: &str, scales: &[f32]) -> Result<()> {
         None => Ok(()),
         Some(i) => Err(invalid(format!("{what} holds an impossible scale"))
             .expected("finite values, none below zero")
-            .found(format!("{} at {i}", scales[i]))),
+            .found(format!("{} at {i}", Repr::from(scales[i])))),
     }
 }

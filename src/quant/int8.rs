@@ -2,6 +2,7 @@
 
 use half::f16;
 
+use crate::checkpoint::decimal::Repr;
 use crate::error::{Error, ErrorCode, Result};
 
 /// What an i32 product of two row-wise quantized rows is scaled by, beside both row maxima, as
@@ -72,7 +73,7 @@ impl Int8Params {
                     "weight holds NaN, an infinity or a value beyond float16",
                 )
                 .expected("magnitudes up to 65504")
-                .found(format!("{} at row {r}, column {c}", row[c])));
+                .found(format!("{} at row {r}, column {c}", Repr::from(row[c]))));
             }
             scb.push(quantize_row(&half, |_| true, codes));
         }
@@ -97,7 +98,7 @@ impl Int8Params {
             None => Ok(()),
             Some(r) => Err(invalid("SCB holds an impossible scale")
                 .expected("finite values, none below zero")
-                .found(format!("{} at row {r}", self.scb[r]))),
+                .found(format!("{} at row {r}", Repr::from(self.scb[r])))),
         }
     }
 

@@ -171,7 +171,9 @@ pub fn int8_per_tensor(src: &[f32]) -> RoundTrip {
 
 fn symmetric(block: &[f32], levels: f32) -> impl Iterator<Item = f32> {
     let scale = block.iter().fold(0.0, |m: f32, x| m.max(x.abs())) / levels;
-    let code = move |x: f32| (x / scale).round_ties_even().clamp(-levels, levels);
+    // Subnormal scales are coarse enough to lead beyond the levels.
+    let within = move |code: f32| if code.abs() > levels { levels.copysign(code) } else { code };
+    let code = move |x: f32| within((x / scale).round_ties_even());
     block.iter().map(move |&x| if scale == 0.0 { 0.0 } else { code(x) * scale })
 }
 
