@@ -107,11 +107,11 @@ build_variant() {
   if [ ! "$out/.done" -nt "$built" ]; then
     rm -rf "$out"
     # Each step is checked: inside a condition the shell would go on after a failure.
-    { "$tools/bin/wasm-bindgen" --target web --remove-name-section --remove-producers-section --out-dir "$out" "$built" \
-      && node www/scripts/optimize.mjs "$name" "$out/nibblama_bg.wasm" && touch "$out/.done"; } \
+    { "$tools/bin/wasm-bindgen" --target web --remove-producers-section --out-dir "$out" "$built" \
+      && node www/scripts/optimize.mjs "$name" "$out" && touch "$out/.done"; } \
       || fail "the $name build of the engine could not be finished"
   fi
-  node www/scripts/check-wasm.mjs "$name" "$out/nibblama_bg.wasm" || fail "the $name build of the engine is not as it should be"
+  node www/scripts/check-wasm.mjs "$name" "$out" || fail "the $name build of the engine is not as it should be"
 }
 
 build_engine() { each_variant build_variant; }

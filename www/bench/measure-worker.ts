@@ -1,6 +1,6 @@
 /** What is timed, in a worker of its own: the engine's builds without the engine around them. */
 
-import { hasThreads, startBuild, type Glue } from "../engine/builds";
+import { hasThreads, startBuild, type Engine, type Glue } from "../engine/builds";
 import type { WasmModel } from "../engine/load";
 import { startPool } from "../engine/pool";
 import type { Arithmetic, VariantName } from "../engine/types";
@@ -18,7 +18,7 @@ const LOGIT_BOUNDS: Record<Arithmetic, number> = { exact: 0, "near-exact": 5e-3,
 /** Tokens of a long prompt that are read at once. */
 const PIECE = 128;
 
-let engine: { glue: Glue; memory: WebAssembly.Memory } | undefined;
+let engine: Engine | undefined;
 let pooled = false;
 let bench: InstanceType<Glue["Bench"]> | undefined;
 let cols = 0;
@@ -61,6 +61,7 @@ function checked(name: string, error: number, bound: number): number {
 const calls = {
   async start(variant: VariantName, threads: number): Promise<{ isa: string; threads: number }> {
     engine = await startBuild(variant, null);
+    await engine.deferred();
     pooled = hasThreads(variant);
     const { glue, memory } = engine;
     const running = !pooled || threads === 1 ? 1 : await startPool(glue, memory, threads);

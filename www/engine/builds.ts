@@ -1,5 +1,6 @@
-/** The WebAssembly builds, each fetched when it is asked for. */
+/** The WebAssembly builds, each in two modules that are fetched when they are asked for: see scripts/split.mjs. */
 
+import { NibblamaError } from "./errors";
 import { script, type Glue } from "./glue";
 import type { VariantName } from "./types";
 import { VARIANTS } from "./variants";
@@ -13,16 +14,43 @@ const WASM: Record<VariantName, () => URL> = {
   simd128: () => new URL("./pkg/simd128/nibblama_bg.wasm", import.meta.url),
 };
 
+const DEFERRED: Record<VariantName, () => URL> = {
+  "relaxed-threads": () => new URL("./pkg/relaxed-threads/nibblama_deferred.wasm", import.meta.url),
+  "simd128-threads": () => new URL("./pkg/simd128-threads/nibblama_deferred.wasm", import.meta.url),
+  relaxed: () => new URL("./pkg/relaxed/nibblama_deferred.wasm", import.meta.url),
+  simd128: () => new URL("./pkg/simd128/nibblama_deferred.wasm", import.meta.url),
+};
+
+/** A started build. */
+export interface Engine {
+  glue: Glue;
+  memory: WebAssembly.Memory;
+  /** Starts the second module, once: code for adapters, the lab, exports and more. Before that, calling it is a trap. */
+  deferred(): Promise<void>;
+}
+
 export const hasThreads = (name: VariantName): boolean => VARIANTS.some((variant) => variant.name === name && variant.threads);
 
-/** Fetches and starts a build, or starts the one whose bytes are given. */
-export async function startBuild(
-  name: VariantName,
-  wasm: ArrayBuffer | null,
-): Promise<{ glue: Glue; memory: WebAssembly.Memory }> {
+/** Fetches and starts the first module of a build, or starts a whole build whose bytes are given. */
+export async function startBuild(name: VariantName, whole: ArrayBuffer | null): Promise<Engine> {
   const glue = await script();
   // Builds without threads bring a memory of their own; given one, the script makes no shared one, which may be forbidden.
   const own = hasThreads(name) ? {} : { memory: new WebAssembly.Memory({ initial: 0 }) };
-  const { memory } = await glue.default({ module_or_path: wasm ?? WASM[name](), ...own });
-  return { glue, memory };
+  const first = await glue.default({ module_or_path: whole ?? WASM[name](), ...own });
+  let started = whole === null ? undefined : Promise.resolve();
+  const deferred = () =>
+    (started ??= startDeferred(DEFERRED[name](), first).catch((error: unknown) => {
+      started = undefined;
+      throw error;
+    }));
+  return { glue, memory: first.memory, deferred };
+}
+
+async function startDeferred(url: URL, first: object): Promise<void> {
+  const response = await fetch(url).catch(() => undefined);
+  const bytes = response?.ok ? await response.arrayBuffer().catch(() => undefined) : undefined;
+  if (bytes === undefined) {
+    throw new NibblamaError("network", "a part of the engine could not be fetched", { file: url.href, ...(response && { found: `status ${response.status}` }) });
+  }
+  await WebAssembly.instantiate(bytes, { first: first as WebAssembly.ModuleImports });
 }

@@ -1,6 +1,6 @@
 /** The lab's worker: its own module, one weight or two at a time, and the answers of lab-protocol.ts. */
 
-import { startBuild } from "./builds";
+import { startBuild, type Engine } from "./builds";
 import { NibblamaError } from "./errors";
 import { toFootprint } from "./footprint";
 import type { FromLab, LabCallName, LabCalls, ToLab } from "./lab-protocol";
@@ -9,7 +9,6 @@ import type {
   LabBlock, LabDoubleQuant, LabErrors, LabFormat, LabFormatName, LabHistogram, LabRows, LabTensor,
 } from "./lab-types";
 import { needed, needReader, readHeader, weightFiles } from "./checkpoint";
-import type { Engine } from "./load";
 import type { PostedSource } from "./protocol";
 import { openSource } from "./source";
 import type { BitsAndBytesConfig, ModelConfig } from "./types";
@@ -67,6 +66,7 @@ const FORMATS: readonly LabFormatName[] =
 const handlers: Handlers = {
   start: async ({ variant }) => {
     engine = await startBuild(variant, null);
+    await engine.deferred();
     return null;
   },
   open: async ({ source }, { signal }) => {

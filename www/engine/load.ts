@@ -3,7 +3,7 @@
  * store holds of it is read from there; what it lacks is kept in it as it comes.
  */
 
-import type { Glue } from "./builds";
+import type { Engine, Glue } from "./builds";
 import { needed, needReader, readHeaders, type WeightFile } from "./checkpoint";
 import { NibblamaError } from "./errors";
 import { Pieces } from "./pieces";
@@ -16,12 +16,6 @@ import type { Arithmetic, Inspection, LoadProgress, ModelFacts } from "./types";
 
 export type WasmModel = import("./pkg/simd128/nibblama.js").Model;
 type WasmLoader = InstanceType<Glue["Loader"]>;
-
-/** A started build. */
-export interface Engine {
-  glue: Glue;
-  memory: WebAssembly.Memory;
-}
 
 /** What a running call may do besides computing. */
 export interface Task {
@@ -54,6 +48,7 @@ export async function load(
   const { source } = request;
   const place = source.kind === "stored" ? (request.store ?? "opfs") : request.store;
   if (place === null) return new Loading(engine, request, task, onProgress, null).run();
+  await engine.deferred();
   const { locked, Store, storeId } = await import("./store");
   const name = sourceName(source);
   const id = source.kind === "stored" ? source.id : await storeId(name, request.quantization);
@@ -171,7 +166,7 @@ class Loading {
       try {
         return await this.#finish(model, text, facts);
       } catch (error) {
-        model.free();
+        release(model);
         throw error;
       }
     } finally {
@@ -201,9 +196,11 @@ class Loading {
     const { signal } = this.#task;
     const source = await this.#source();
     const config = await needed(source, "config.json", signal);
+    const json = new TextDecoder().decode(config);
     const text = await openText(source, signal);
     const generation = await source.bytes("generation_config.json", signal);
     const quantization = this.#quantization();
+    if (hasExpressions(json) || hasExpressions(quantization)) await this.#engine.deferred();
     const loader = new glue.Loader(config, generation ?? undefined, quantization, this.#request.computeDtype);
     const complete = this.#store?.kept.facts ?? null;
     let open: ByteReader | undefined;
@@ -219,17 +216,18 @@ class Loading {
       const facts: ModelFacts = complete ?? {
         ...(JSON.parse(loader.facts()) as Omit<ModelFacts, "rawConfig" | "fileBytes" | "chatTemplate" | "stored">),
         // The engine has read the same bytes, and strictly, so they are an object.
-        rawConfig: JSON.parse(new TextDecoder().decode(config)) as Record<string, unknown>,
+        rawConfig: JSON.parse(json) as Record<string, unknown>,
         fileBytes: sum(files.map((file) => file.length)),
         tensors: sum(files.map((file) => file.tensors.length)),
         chatTemplate: text.hasChatTemplate,
         stored: null,
       };
-      const inspection = await this.#plan(new TextDecoder().decode(config), facts, files, kept);
+      if (facts.quantization?.load_in_8bit) await this.#engine.deferred();
+      const inspection = await this.#plan(json, facts, files, kept);
       return { loader, text, facts, files, kept, open, inspection };
     } catch (error) {
       await open?.close();
-      loader.free();
+      release(loader);
       throw error;
     }
   }
@@ -471,8 +469,23 @@ const REASONS = {
   storage: "there is not enough room to store it",
 } as const;
 
+/** Whether names of modules that are not quantized are regular expressions, which code in the second module matches. */
+function hasExpressions(config: string | undefined): boolean {
+  return config?.includes('"llm_int8_skip_modules"') === true && !PLAIN_NAMES.test(config);
+}
+const PLAIN_NAMES = /"llm_int8_skip_modules"\s*:\s*(?:null|\[(?:[\s,]|"[\w.-]*")*\])/;
+
 /** Behind a model that is taken from the store there is nothing to read. */
 const NOTHING: Source = { names: [], open: async () => null, bytes: async () => null };
+
+/** What trapped is still in use: its own refusal must not hide the trap. */
+function release(held: { free(): void }): void {
+  try {
+    held.free();
+  } catch {
+    // The worker ends.
+  }
+}
 
 function same(a: Uint8Array | null, b: Uint8Array | null): boolean {
   if (a === null || b === null) return a === b;

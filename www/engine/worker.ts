@@ -1,11 +1,11 @@
 /** The worker's side: owns the WebAssembly module and the model, and answers the calls of protocol.ts. */
 
-import { hasThreads, startBuild } from "./builds";
+import { hasThreads, startBuild, type Engine } from "./builds";
 import { NibblamaError } from "./errors";
 import { toFootprint } from "./footprint";
 import type { Export } from "./export";
 import { LAB_WORKER, type ToLab } from "./lab-protocol";
-import { inspect, load, type Engine, type Loaded, type Task } from "./load";
+import { inspect, load, type Loaded, type Task } from "./load";
 import type { CallName, Calls, Report, ToPage, ToWorker } from "./protocol";
 import { Runner } from "./run";
 import type { DesignTiming, MemoryLedger, StoredTensor, TensorSummary, VariantInfo, VariantName } from "./types";
@@ -19,6 +19,11 @@ interface Port {
   postMessage(message: ToPage, transfer?: Transferable[]): void;
   addEventListener(type: "message", listener: (event: MessageEvent<ToWorker>) => void): void;
 }
+
+/** Calls of code in the second module of a build; `load` knows itself when it needs that. */
+const DEFERRED: ReadonlySet<CallName> = new Set<CallName>([
+  "perplexity", "layers", "tensors", "storedTensors", "loadAdapter", "embed", "saveSession", "restoreSession", "exportStart",
+]);
 
 /** In the order of the engine. */
 const DESIGNS = ["i16", "i8-pairs", "i8-quads"] as const;
@@ -130,8 +135,8 @@ const handlers: Handlers = {
 async function start(name: VariantName, wanted: number | null, wasm: ArrayBuffer | null): Promise<VariantInfo> {
   const variant = VARIANTS.find((each) => each.name === name);
   if (variant === undefined) throw new NibblamaError("invalid-argument", "no such build", { found: name });
-  const { glue, memory } = await startBuild(name, wasm);
-  engine = { glue, memory };
+  engine = await startBuild(name, wasm);
+  const { glue, memory } = engine;
   const most = wanted ?? Math.min(navigator.hardwareConcurrency || 1, MAX_THREADS);
   const threads = !hasThreads(name) || most === 1 ? 1 : await startPool(glue, memory, most);
   return { name, simd: variant.simd, threads, isa: glue.isa(), fastDesigns: calibrate(glue), rejected: [] };
@@ -200,6 +205,7 @@ async function handle<Name extends CallName>(id: number, name: Name, request: Ca
   const controller = new AbortController();
   running.set(id, controller);
   try {
+    if (DEFERRED.has(name)) await started().deferred();
     const report = (report: Report) => port.postMessage({ type: "report", id, report });
     const result = await handlers[name](request, task(controller.signal), report);
     port.postMessage({ type: "result", id, result });

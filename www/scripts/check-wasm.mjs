@@ -1,21 +1,26 @@
-// node check-wasm.mjs VARIANT FILE: the build holds the instructions its name says, and no others; and it is small.
+// node check-wasm.mjs VARIANT FOLDER: both modules of the build hold the instructions its name says, and no others; and they
+// are small.
 
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
+import { variants } from "./binaryen.mjs";
 
-// Bytes gzipped. The goal is 150,000; this gate stands where the builds are and may only be lowered.
-const LIMIT = 215_000;
+/** Bytes gzipped: a goal, for each module. */
+const LIMIT = 150_000;
 
-const [name, file] = process.argv.slice(2);
-const { variants } = JSON.parse(readFileSync(new URL("../engine/variants.json", import.meta.url), "utf8"));
+const [name, folder] = process.argv.slice(2);
 const variant = variants.find((each) => each.name === name);
 const wasmDis = fileURLToPath(new URL("../node_modules/binaryen/bin/wasm-dis", import.meta.url));
-const text = execFileSync(process.execPath, [wasmDis, "--all-features", file], {
-  encoding: "utf8",
-  maxBuffer: 1 << 28,
+const modules = ["nibblama_bg.wasm", "nibblama_deferred.wasm"].map((name) => {
+  const file = join(folder, name);
+  const text = execFileSync(process.execPath, [wasmDis, "--all-features", file], { encoding: "utf8", maxBuffer: 1 << 28 });
+  return { name, text, size: gzipSync(readFileSync(file), { level: 9 }).length };
 });
+const [{ text: first }, { text: deferred }] = modules;
+const text = first + deferred;
 
 const count = (pattern) => (text.match(pattern) ?? []).length;
 const simd = count(/\((?:v128|[if]\d+x\d+)\./g);
@@ -32,17 +37,19 @@ if (variant.threads !== sharedMemory) problems.push(sharedMemory ? "imports shar
 const script = readFileSync(new URL("../engine/pkg/relaxed-threads/nibblama.js", import.meta.url), "utf8");
 const names = (pattern, from) => new Set([...from.matchAll(pattern)].map((match) => match[1]));
 const brought = names(/^ {8}(\w+): /gm, script);
-const missing = [...names(/\(import "[^"]*" "(\w+)"/g, text)].filter((name) => !brought.has(name));
+const missing = [...names(/\(import "(?!first")[^"]*" "(\w+)"/g, text)].filter((name) => !brought.has(name));
 if (missing.length > 0) problems.push(`imports ${missing.join(", ")}, which the script of relaxed-threads lacks`);
-const exported = names(/\(export "(\w+)"/g, text);
+const exported = names(/\(export "(\w+)"/g, first);
 const threading = ["poolThreadFailed", "runPoolThread", "setThreads", "sharedModule"];
 const absent = [...names(/\bwasm\.(\w+)/g, script)].filter((name) => !exported.has(name) && !(threading.includes(name) && !variant.threads));
 if (absent.length > 0) problems.push(`lacks ${absent.join(", ")}, which the script of relaxed-threads calls`);
-const size = gzipSync(readFileSync(file), { level: 9 }).length;
-if (size > LIMIT) problems.push(`has ${size} bytes gzipped, over the limit of ${LIMIT}`);
+const unlinked = [...names(/\(import "first" "(\w+)"/g, deferred)].filter((name) => !exported.has(name));
+if (unlinked.length > 0) problems.push(`exports no ${unlinked.join(", ")} to its second module`);
+for (const { name, size } of modules) if (size > LIMIT) problems.push(`has ${size} bytes gzipped in ${name}, over the limit of ${LIMIT}`);
 
-console.log(`    ${name}: ${size} bytes gzipped; ${simd} SIMD, ${relaxed} relaxed, ${atomics} atomic instructions`);
+const sizes = modules.map(({ size }) => size).join(" + ");
+console.log(`    ${name}: ${sizes} bytes gzipped; ${simd} SIMD, ${relaxed} relaxed, ${atomics} atomic instructions`);
 if (problems.length > 0) {
-  console.error(`${file}: the ${name} build ${problems.join("; ")}`);
+  console.error(`${folder}: the ${name} build ${problems.join("; ")}`);
   process.exit(1);
 }

@@ -1,19 +1,24 @@
-// node optimize.mjs VARIANT FILE: wasm-opt in place, with exactly the features that the variant may use.
+// node optimize.mjs VARIANT FOLDER: optimizes what wasm-bindgen wrote, names included, and divides it in two (see split.mjs):
+// nibblama_bg.wasm and nibblama_deferred.wasm. The whole build stays beside them as nibblama_whole.wasm.
 
-import { execFileSync } from "node:child_process";
-import { readFileSync, renameSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { binaryen } from "./binaryen.mjs";
+import { split } from "./split.mjs";
 
-const [name, file] = process.argv.slice(2);
-const { variants } = JSON.parse(readFileSync(new URL("../engine/variants.json", import.meta.url), "utf8"));
-const variant = variants.find((each) => each.name === name);
-const wasmOpt = fileURLToPath(new URL("../node_modules/binaryen/bin/wasm-opt", import.meta.url));
+const [variant, folder] = process.argv.slice(2);
+const [bound, deferred, whole, text] = ["bg.wasm", "deferred.wasm", "whole.wasm", "whole.wat"].map((name) => join(folder, `nibblama_${name}`));
 
-// What every WebAssembly target of rustc enables, then the variant's own.
-const features = ["mutable-globals", "sign-ext", "nontrapping-float-to-int", "bulk-memory", "reference-types", "multivalue", "simd"];
-if (variant.simd === "relaxed") features.push("relaxed-simd");
-if (variant.threads) features.push("threads");
-
-const options = ["-O3", "--mvp-features", ...features.map((feature) => `--enable-${feature}`)];
-execFileSync(process.execPath, [wasmOpt, ...options, file, "-o", `${file}.opt`], { stdio: "inherit" });
-renameSync(`${file}.opt`, file);
+// rustc has inlined what is worth it; more of it only adds bytes.
+const noInlining = ["--always-inline-max-function-size=0", "--flexible-inline-max-function-size=0", "--one-caller-inline-max-function-size=0"];
+binaryen(variant, "wasm-opt", "-O3", ...noInlining, "--debuginfo", bound, "-o", whole);
+binaryen(variant, "wasm-dis", whole, "-o", text);
+const { first, second } = split(readFileSync(text, "utf8"));
+for (const [content, file] of [[first, bound], [second, deferred]]) {
+  writeFileSync(text, content);
+  binaryen(variant, "wasm-as", text, "-o", file);
+  // Types, imports and functions that the other half alone uses.
+  binaryen(variant, "wasm-opt", "--remove-unused-module-elements", file, "-o", file);
+}
+binaryen(variant, "wasm-opt", "--strip-debug", whole, "-o", whole);
+rmSync(text);

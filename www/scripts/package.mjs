@@ -19,7 +19,7 @@ const engine = join(www, "engine");
 const version = /^version = "(.*)"$/m.exec(readFileSync(join(www, "../Cargo.toml"), "utf8"))[1];
 const { variants } = JSON.parse(readFileSync(join(engine, "variants.json"), "utf8"));
 
-// Four builds of at most 150 KB gzipped are the goal; the gate is what they take today and some room, and may only be lowered.
+// Four builds of two modules, and one inside a script; the gate may only be lowered.
 const LIMIT = 1_250_000;
 
 rmSync(out, { recursive: true, force: true });
@@ -39,7 +39,7 @@ const names = {
   transform(code, id) {
     const variant = /engine\/pkg\/([\w-]+)\/nibblama\.js$/.exec(id)?.[1];
     if (variant !== undefined) return code.replaceAll("nibblama_bg.wasm", `nibblama-${variant}.wasm`);
-    return code.replace(/pkg\/([\w-]+)\/nibblama_bg\.wasm/g, "nibblama-$1.wasm").replace(/new URL\("\.\/([\w-]+)\.ts", import\.meta\.url\)/g, 'new URL("./$1.js", import.meta.url)');
+    return code.replace(/pkg\/([\w-]+)\/nibblama_bg\.wasm/g, "nibblama-$1.wasm").replace(/pkg\/([\w-]+)\/nibblama_deferred\.wasm/g, "nibblama-$1-deferred.wasm").replace(/new URL\("\.\/([\w-]+)\.ts", import\.meta\.url\)/g, 'new URL("./$1.js", import.meta.url)');
   },
 };
 
@@ -59,9 +59,12 @@ async function bundle(name) {
 
 for (const [, name] of present) await bundle(name);
 for (const name of workers) await bundle(name);
-for (const { name } of variants) cpSync(join(engine, "pkg", name, "nibblama_bg.wasm"), join(out, `nibblama-${name}.wasm`));
+for (const { name } of variants) {
+  cpSync(join(engine, "pkg", name, "nibblama_bg.wasm"), join(out, `nibblama-${name}.wasm`));
+  cpSync(join(engine, "pkg", name, "nibblama_deferred.wasm"), join(out, `nibblama-${name}-deferred.wasm`));
+}
 
-const plain = readFileSync(join(engine, "pkg/simd128/nibblama_bg.wasm"));
+const plain = readFileSync(join(engine, "pkg/simd128/nibblama_whole.wasm"));
 const inline = { worker: readFileSync(join(out, "worker.js"), "utf8"), wasm: gzipSync(plain, { level: 9 }).toString("base64") };
 writeFileSync(join(out, "inline.js"), `const content = ${JSON.stringify(inline)};\nexport async function inline() {\n  return content;\n}\n`);
 

@@ -3,6 +3,7 @@
 import { expect, test, type Page } from "@playwright/test";
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
+import type { Model } from "../../engine/index";
 import { openHarness, root } from "./support";
 
 const model = (name: string): Buffer => readFileSync(resolve(root, "models/stories-nf4", name));
@@ -162,6 +163,51 @@ test("a build that does not start is passed over for the next, and the reason is
   for (const { gigabytesPerSecond } of variant.fastDesigns) expect(gigabytesPerSecond).toBeGreaterThan(0);
   expect(variant.rejected.map(({ name }) => name)).toEqual(["relaxed-threads", "simd128-threads"]);
   for (const { reason } of variant.rejected) expect(reason.length).toBeGreaterThan(10);
+});
+
+test("the second module of a build is fetched when it is needed, once; where it cannot be had, that is told", async ({ page }) => {
+  const fetched: string[] = [];
+  let broken = true;
+  await page.context().route(/nibblama_deferred.*\.wasm$/, async (route) => {
+    fetched.push(route.request().url());
+    await (broken ? route.fulfill({ status: 503 }) : route.continue());
+  });
+  await openHarness(page);
+  const story = await page.evaluate(async () => {
+    const model = await window.nibblama.loadModel("/models/stories-nf4/");
+    Object.assign(window, { model });
+    await model.tokenize("Once");
+    let steps = 0;
+    for await (const step of model.generate("Once upon a time", { max_new_tokens: 4 })) steps += step.text.length > 0 ? 1 : 0;
+    return steps;
+  });
+  expect(story).toBe(4);
+  expect(fetched).toEqual([]);
+
+  const refused = await page.evaluate(() => window.nibblama.refusal((window as unknown as { model: Model }).model.tensors()));
+  expect(refused).toMatchObject({ code: "network", found: "status 503" });
+  expect(refused?.file).toContain("nibblama_deferred");
+  broken = false;
+  const counts = await page.evaluate(async () => {
+    const { model } = window as unknown as { model: Model };
+    const [tensors, layers, embedding] = await Promise.all([model.tensors(), model.layers(), model.embed("Once")]);
+    await model.dispose();
+    return [tensors.length > 0, layers.length > 0, embedding.length > 0];
+  });
+  expect(counts).toEqual([true, true, true]);
+  expect(fetched).toHaveLength(2);
+});
+
+test("names of modules that are regular expressions bring the code that matches them", async ({ page }) => {
+  await openHarness(page);
+  const formats = await page.evaluate(async () => {
+    const quantization = { load_in_4bit: true, llm_int8_skip_modules: [String.raw`model\.layers\.[0-6]\.(mlp|self_attn)`, "lm_head"] };
+    const model = await window.nibblama.loadModel("/models/stories/", { quantization });
+    const tensors = await model.tensors();
+    await model.dispose();
+    return tensors.filter(({ name }) => name.endsWith("q_proj.weight")).map(({ format }) => format);
+  });
+  expect(formats).toEqual([...Array<string>(7).fill("BF16"), "fp4"]);
 });
 
 /** Whether a module imports a shared memory: flag 3 of its limits, in the import section. */

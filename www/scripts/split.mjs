@@ -1,0 +1,152 @@
+// Divides a build in two. The first module holds what loads a model and writes text. The second holds what only the
+// exports below reach, and is fetched when one of them is wanted: started with the first one's exports, it puts its
+// functions into the first one's table, and there the stubs that the first has in their place find them. Until then a
+// call of such a stub is a trap.
+
+/** Exports whose code is deferred; www/engine waits for it before it calls them. */
+export const DEFERRED = [
+  /^(bench|lab|lens|quantized)_/,
+  /^__wbg_(bench|lab|lens|quantized)_free$/,
+  /^(codebook|compareLogits)$/,
+  /^loader_(addStored|lab|quantizedForm)$/,
+  /^model_(exportModule|fingerprint|hiddenSum|layers|loadAdapter|restoreLayer|restored|saveLayer|score|storedTensors|tensors)$/,
+];
+
+/**
+ * Code that the first module calls, and yet is deferred, as www/engine waits for it where models have that: LLM.int8, adapters,
+ * and regular expressions in the names of modules. Only from `from`, as compilers merge functions that look alike, whoever
+ * calls them; and not the kernels that threads run, which have the first module alone.
+ */
+const CUT = [
+  { code: /^<nibblama::quant::int8::\w+>::|^nibblama::kernels::linear_int8$/, from: /nibblama::(model::linear|quant::bnb|wasm::parity)::/ },
+  { code: /^nibblama::model::linear::add_lora$/, from: /nibblama::model::(linear|llama)::/ },
+  { code: /^<regex_lite::/, from: /nibblama::quant::config::/ },
+];
+/** What threads run. */
+const JOBS = /::kernels::rows::split::?</;
+
+/** Functions that are called through the table, by deferred code alone. */
+const DEFERRED_TABLE = [/regex_lite::/, /::wasm::views::/, /::model::lens::/];
+
+const NAME = String.raw`\$(?:"(?:[^"\\]|\\.)*"|[^\s()]+)`;
+const matchesAny = (patterns, text) => patterns.some((pattern) => pattern.test(text));
+/** A name as the crate's sources would write it. */
+const plain = (name) => name.replace(/^\$"?|"$/g, "").replace(/\[[0-9a-f]+\]/g, "");
+const cutOf = (name) => CUT.find(({ code }) => code.test(plain(name)));
+
+/** The items of a module's text, each with its kind and name. */
+function parse(text) {
+  const items = [];
+  for (const line of text.split("\n").slice(1, -1)) {
+    if (/^ ;;|^\)/.test(line)) continue;
+    if (/^ \(/.test(line)) items.push(line);
+    else items[items.length - 1] += `\n${line}`;
+  }
+  return items.map((text) => {
+    const imported = /^ \(import /.test(text);
+    const [, kind, name] = new RegExp(imported ? ` \\((func|global|memory|table) (${NAME})` : `^ \\((\\w+) ?(${NAME})?`).exec(text);
+    return { text, kind, name, imported };
+  });
+}
+
+/** Slots of the function table, from the segments that fill it. */
+function slots(items) {
+  const table = [];
+  for (const { text } of items.filter(({ kind }) => kind === "elem")) {
+    const [, start, functions] = /\(i32\.const (\d+)\)(?: func)?([^]*)\)$/.exec(text) ?? [];
+    if (start === undefined) throw new Error(`cannot read ${text.slice(0, 100)}`);
+    [...functions.matchAll(new RegExp(NAME, "g"))].forEach(([name], i) => (table[Number(start) + i] = name));
+  }
+  return table;
+}
+
+/** The segments that fill `table` with these functions, and leave its holes. */
+function segments(name, table) {
+  const runs = [];
+  table.forEach((entry, slot) => {
+    const last = runs.at(-1);
+    if (last !== undefined && last.start + last.entries.length === slot) last.entries.push(entry);
+    else runs.push({ start: slot, entries: [entry] });
+  });
+  return runs.map(({ start, entries }) => ` (elem (table ${name}) (i32.const ${start}) func ${entries.join(" ")})`);
+}
+
+/** The text of a build, with its names, as the texts of two modules. */
+export function split(text) {
+  const items = parse(text);
+  const ofKind = (wanted) => items.filter(({ kind, imported }) => kind === wanted && !imported);
+  const functions = new Map(ofKind("func").map(({ name, text }) => [name, text]));
+  const calls = (name) => [...functions.get(name).matchAll(new RegExp(`\\((?:return_call|call|ref\\.func) (${NAME})`, "g"))].map(([, callee]) => callee);
+  const exported = ofKind("export").map(({ text }) => {
+    const [, name, kind, target] = new RegExp(`"((?:[^"\\\\]|\\\\.)*)" \\((\\w+) (${NAME})`).exec(text);
+    return { name, kind, target, text };
+  });
+  const table = slots(items);
+
+  /** What is within reach of these functions, except through cuts. */
+  const reach = (roots) => {
+    const reached = new Set();
+    const waiting = [...roots];
+    for (let name = waiting.pop(); name !== undefined; name = waiting.pop()) {
+      if (reached.has(name) || !functions.has(name)) continue;
+      reached.add(name);
+      waiting.push(...calls(name).filter((callee) => !cutOf(callee)));
+    }
+    return reached;
+  };
+  const kept = reach([
+    ...exported.filter(({ kind, name }) => kind === "func" && !matchesAny(DEFERRED, name)).map(({ target }) => target),
+    ...table.filter((name) => name !== undefined && !matchesAny(DEFERRED_TABLE, plain(name))),
+    ...ofKind("start").map(({ name }) => name),
+  ]);
+  const moved = new Set([...functions.keys()].filter((name) => !kept.has(name)));
+
+  // Each moved function that the first module names gets a slot at the end of the table, and a stub that calls it there.
+  const named = new Set([...kept].flatMap(calls).concat(exported.map(({ target }) => target)));
+  const [functionTable] = ofKind("table").filter(({ text }) => / funcref\)/.test(text));
+  const size = Number(/ (\d+) \d+ funcref\)/.exec(functionTable.text)[1]);
+  const stubbed = [...moved].filter((name) => named.has(name));
+  const signature = (name) => /^(?: \((?:type|param|result)[^()]*\))*/.exec(functions.get(name).slice(` (func ${name}`.length))[0].replace(/ \(type \S+\)/, "");
+  const jobs = reach(table.filter((name) => name !== undefined && JOBS.test(plain(name))));
+  if (jobs.size === 0) throw new Error("no function looks like a job of threads");
+  for (const caller of kept) {
+    for (const callee of calls(caller)) {
+      if (moved.has(callee) && (jobs.has(caller) || !cutOf(callee).from.test(plain(caller)))) {
+        throw new Error(`${plain(caller)} calls ${plain(callee)}, which is deferred`);
+      }
+    }
+  }
+  const stubs = stubbed.map((name, i) => {
+    const header = signature(name);
+    const operands = [...header.matchAll(new RegExp(`\\(param (${NAME})`, "g"))].map(([, parameter]) => ` (local.get ${parameter})`);
+    const type = header.replace(new RegExp(`(?<=\\(param )${NAME} `, "g"), "");
+    return ` (func ${name}${header} (call_indirect ${functionTable.name}${type}${operands.join("")} (i32.const ${size + i})))`;
+  });
+
+  // What the second module takes from the first.
+  const movedText = [...moved].map((name) => functions.get(name)).join("\n");
+  const used = new Set([...movedText.matchAll(new RegExp(`\\b(?:call|return_call|ref\\.func|(?:global|table)\\.\\w+|call_indirect|memory\\.\\w+) (${NAME})`, "g"))].map(([, name]) => name));
+  const [memory] = items.filter(({ kind }) => kind === "memory");
+  const shared = items.filter(({ kind, name }) => ["func", "global", "table", "memory"].includes(kind) && !moved.has(name) && (used.has(name) || name === functionTable.name || name === memory.name));
+  const resized = (text) => text.replace(/ (\d+) (\d+) funcref\)/, ` ${size + stubs.length} ${size + stubs.length} funcref)`);
+  const link = shared.map(({ kind, name }, i) => ` (export "${i}" (${kind} ${name}))`);
+  const imports = shared.map(({ text, kind, name, imported }, i) => {
+    const type = imported
+      ? new RegExp(` \\(${kind} .*\\)\\)$`).exec(text)[0].slice(1, -1)
+      : kind === "func" ? `(func ${name}${signature(name)})`
+        : kind === "global" ? /^ (\(global \S+ (?:\(mut \w+\)|\w+))/.exec(text.replace(name, "$g"))[1].replace("$g", name) + ")"
+          : resized(text).trim();
+    return ` (import "first" "${i}" ${type})`;
+  });
+
+  const first = items.filter(({ kind, name, text }) => kind !== "elem" && !(kind === "func" && moved.has(name)) && text !== functionTable.text);
+  const remaining = [];
+  const filled = [];
+  table.forEach((name, slot) => ((moved.has(name) ? filled : remaining)[slot] = name));
+  stubbed.forEach((name, i) => (filled[size + i] = name));
+  const types = ofKind("type").map(({ text }) => text);
+  return {
+    first: ["(module", ...first.map(({ text }) => text), resized(functionTable.text), ...segments(functionTable.name, remaining), ...stubs, ...link, ")"].join("\n"),
+    second: ["(module", ...types, ...imports, ...segments(functionTable.name, filled), movedText, ")"].join("\n"),
+  };
+}
