@@ -104,7 +104,11 @@ build_variant() {
   # shellcheck disable=SC2086
   wasm_cargo "$flags" build --quiet --lib --profile wasm --no-default-features --target-dir "target/wasm/$name" $arguments \
     || fail "the $name build of the engine failed"
-  if [ ! "$out/.done" -nt "$built" ]; then
+  local input stale=false
+  for input in "$built" www/scripts/{binaryen,optimize,split}.mjs; do
+    [ "$out/.done" -nt "$input" ] || stale=true
+  done
+  if $stale; then
     rm -rf "$out"
     # Each step is checked: inside a condition the shell would go on after a failure.
     { "$tools/bin/wasm-bindgen" --target web --remove-producers-section --out-dir "$out" "$built" \

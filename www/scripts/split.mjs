@@ -76,77 +76,99 @@ export function split(text) {
   const items = parse(text);
   const ofKind = (wanted) => items.filter(({ kind, imported }) => kind === wanted && !imported);
   const functions = new Map(ofKind("func").map(({ name, text }) => [name, text]));
-  const calls = (name) => [...functions.get(name).matchAll(new RegExp(`\\((?:return_call|call|ref\\.func) (${NAME})`, "g"))].map(([, callee]) => callee);
   const exported = ofKind("export").map(({ text }) => {
     const [, name, kind, target] = new RegExp(`"((?:[^"\\\\]|\\\\.)*)" \\((\\w+) (${NAME})`).exec(text);
-    return { name, kind, target, text };
+    return { name, kind, target };
   });
   const table = slots(items);
 
-  /** What is within reach of these functions, except through cuts. */
-  const reach = (roots) => {
-    const reached = new Set();
-    const waiting = [...roots];
-    for (let name = waiting.pop(); name !== undefined; name = waiting.pop()) {
-      if (reached.has(name) || !functions.has(name)) continue;
-      reached.add(name);
-      waiting.push(...calls(name).filter((callee) => !cutOf(callee)));
-    }
-    return reached;
-  };
-  const kept = reach([
+  const kept = reach(functions, [
     ...exported.filter(({ kind, name }) => kind === "func" && !matchesAny(DEFERRED, name)).map(({ target }) => target),
     ...table.filter((name) => name !== undefined && !matchesAny(DEFERRED_TABLE, plain(name))),
     ...ofKind("start").map(({ name }) => name),
   ]);
   const moved = new Set([...functions.keys()].filter((name) => !kept.has(name)));
+  checkCuts(functions, kept, moved, table);
 
   // Each moved function that the first module names gets a slot at the end of the table, and a stub that calls it there.
-  const named = new Set([...kept].flatMap(calls).concat(exported.map(({ target }) => target)));
-  const [functionTable] = ofKind("table").filter(({ text }) => / funcref\)/.test(text));
-  const size = Number(/ (\d+) \d+ funcref\)/.exec(functionTable.text)[1]);
+  const [functionTable] = ofKind("table").filter(({ text }) => SIZE.test(text));
+  const size = Number(SIZE.exec(functionTable.text)[1]);
+  const named = new Set([...kept].flatMap((name) => calls(functions, name)).concat(exported.map(({ target }) => target)));
   const stubbed = [...moved].filter((name) => named.has(name));
-  const signature = (name) => /^(?: \((?:type|param|result)[^()]*\))*/.exec(functions.get(name).slice(` (func ${name}`.length))[0].replace(/ \(type \S+\)/, "");
-  const jobs = reach(table.filter((name) => name !== undefined && JOBS.test(plain(name))));
+  const stubs = stubbed.map((name, i) => stub(name, signature(functions, name), functionTable.name, size + i));
+  const grown = functionTable.text.replace(SIZE, ` ${size + stubs.length} ${size + stubs.length} funcref)`);
+  const [remaining, filled] = [[], []];
+  table.forEach((name, slot) => ((moved.has(name) ? filled : remaining)[slot] = name));
+  stubbed.forEach((name, i) => (filled[size + i] = name));
+
+  // What the second module takes from the first.
+  const movedText = [...moved].map((name) => functions.get(name)).join("\n");
+  const used = new Set([...movedText.matchAll(USES)].map(([, name]) => name));
+  const [memory] = items.filter(({ kind }) => kind === "memory");
+  used.add(functionTable.name).add(memory.name);
+  const shared = items.filter(({ kind, name }) => SHARED.has(kind) && !moved.has(name) && used.has(name));
+  const link = shared.map(({ kind, name }, i) => ` (export "${i}" (${kind} ${name}))`);
+  const imports = shared.map((item, i) => ` (import "first" "${i}" ${item === functionTable ? grown.trim() : importType(item)})`);
+
+  const first = items.filter((item) => item.kind !== "elem" && !moved.has(item.name) && item !== functionTable);
+  const module = (parts) => ["(module", ...parts, ")"].join("\n");
+  return {
+    first: module([...first.map(({ text }) => text), grown, ...segments(functionTable.name, remaining), ...stubs, ...link]),
+    second: module([...ofKind("type").map(({ text }) => text), ...imports, ...segments(functionTable.name, filled), movedText]),
+  };
+}
+
+/** Limits of the function table. */
+const SIZE = / (\d+) \d+ funcref\)/;
+const SHARED = new Set(["func", "global", "table", "memory"]);
+/** Names in a function's body of what is outside it. */
+const USES = new RegExp(String.raw`\b(?:call|return_call|ref\.func|(?:global|table)\.\w+|call_indirect|memory\.\w+) (${NAME})`, "g");
+
+function calls(functions, name) {
+  return [...functions.get(name).matchAll(new RegExp(`\\((?:return_call|call|ref\\.func) (${NAME})`, "g"))].map(([, callee]) => callee);
+}
+
+/** What is within reach of the functions `roots`, except through cuts. */
+function reach(functions, roots) {
+  const reached = new Set();
+  const waiting = [...roots];
+  for (let name = waiting.pop(); name !== undefined; name = waiting.pop()) {
+    if (reached.has(name) || !functions.has(name)) continue;
+    reached.add(name);
+    waiting.push(...calls(functions, name).filter((callee) => !cutOf(callee)));
+  }
+  return reached;
+}
+
+/** Throws where what stays calls what moves, other than as `CUT` has it. */
+function checkCuts(functions, kept, moved, table) {
+  const jobs = reach(functions, table.filter((name) => name !== undefined && JOBS.test(plain(name))));
   if (jobs.size === 0) throw new Error("no function looks like a job of threads");
   for (const caller of kept) {
-    for (const callee of calls(caller)) {
+    for (const callee of calls(functions, caller)) {
       if (moved.has(callee) && (jobs.has(caller) || !cutOf(callee).from.test(plain(caller)))) {
         throw new Error(`${plain(caller)} calls ${plain(callee)}, which is deferred`);
       }
     }
   }
-  const stubs = stubbed.map((name, i) => {
-    const header = signature(name);
-    const operands = [...header.matchAll(new RegExp(`\\(param (${NAME})`, "g"))].map(([, parameter]) => ` (local.get ${parameter})`);
-    const type = header.replace(new RegExp(`(?<=\\(param )${NAME} `, "g"), "");
-    return ` (func ${name}${header} (call_indirect ${functionTable.name}${type}${operands.join("")} (i32.const ${size + i})))`;
-  });
+}
 
-  // What the second module takes from the first.
-  const movedText = [...moved].map((name) => functions.get(name)).join("\n");
-  const used = new Set([...movedText.matchAll(new RegExp(`\\b(?:call|return_call|ref\\.func|(?:global|table)\\.\\w+|call_indirect|memory\\.\\w+) (${NAME})`, "g"))].map(([, name]) => name));
-  const [memory] = items.filter(({ kind }) => kind === "memory");
-  const shared = items.filter(({ kind, name }) => ["func", "global", "table", "memory"].includes(kind) && !moved.has(name) && (used.has(name) || name === functionTable.name || name === memory.name));
-  const resized = (text) => text.replace(/ (\d+) (\d+) funcref\)/, ` ${size + stubs.length} ${size + stubs.length} funcref)`);
-  const link = shared.map(({ kind, name }, i) => ` (export "${i}" (${kind} ${name}))`);
-  const imports = shared.map(({ text, kind, name, imported }, i) => {
-    const type = imported
-      ? new RegExp(` \\(${kind} .*\\)\\)$`).exec(text)[0].slice(1, -1)
-      : kind === "func" ? `(func ${name}${signature(name)})`
-        : kind === "global" ? /^ (\(global \S+ (?:\(mut \w+\)|\w+))/.exec(text.replace(name, "$g"))[1].replace("$g", name) + ")"
-          : resized(text).trim();
-    return ` (import "first" "${i}" ${type})`;
-  });
+/** Parameters and results of a function, as its definition has them. */
+function signature(functions, name) {
+  const [header] = /^(?: \((?:type|param|result)[^()]*\))*/.exec(functions.get(name).slice(` (func ${name}`.length));
+  return header.replace(/ \(type \S+\)/, "");
+}
 
-  const first = items.filter(({ kind, name, text }) => kind !== "elem" && !(kind === "func" && moved.has(name)) && text !== functionTable.text);
-  const remaining = [];
-  const filled = [];
-  table.forEach((name, slot) => ((moved.has(name) ? filled : remaining)[slot] = name));
-  stubbed.forEach((name, i) => (filled[size + i] = name));
-  const types = ofKind("type").map(({ text }) => text);
-  return {
-    first: ["(module", ...first.map(({ text }) => text), resized(functionTable.text), ...segments(functionTable.name, remaining), ...stubs, ...link, ")"].join("\n"),
-    second: ["(module", ...types, ...imports, ...segments(functionTable.name, filled), movedText, ")"].join("\n"),
-  };
+function stub(name, header, table, slot) {
+  const parameters = [...header.matchAll(new RegExp(`\\(param (${NAME})`, "g"))].map(([, parameter]) => ` (local.get ${parameter})`);
+  const type = header.replace(new RegExp(`(?<=\\(param )${NAME} `, "g"), "");
+  return ` (func ${name}${header} (call_indirect ${table}${type}${parameters.join("")} (i32.const ${slot})))`;
+}
+
+/** An item of the first module as the second imports it. */
+function importType({ text, kind, name, imported }) {
+  if (imported) return new RegExp(` (\\(${kind} .*\\))\\)$`).exec(text)[1];
+  if (kind === "func") return `(func ${name}${signature(new Map([[name, text]]), name)})`;
+  if (kind === "global") return `${new RegExp(`^ (\\(global .{${name.length}} (?:\\(mut \\w+\\)|\\w+))`).exec(text)[1]})`;
+  return text.trim();
 }
