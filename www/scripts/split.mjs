@@ -18,12 +18,12 @@ export const DEFERRED = [
  * calls them; and not the kernels that threads run, which have the first module alone.
  */
 const CUT = [
-  { code: /^<nibblama::quant::int8::\w+>::|^nibblama::kernels::linear_int8$/, from: /nibblama::(model::linear|quant::bnb|wasm::parity)::/ },
+  { code: /^<nibblama::quant::int8::\w+>::|^nibblama::kernels::linear_int8(?:_each)?$/, from: /nibblama::(model::linear|quant::bnb|wasm::parity)::/ },
   { code: /^nibblama::model::linear::add_lora$/, from: /nibblama::model::(linear|llama)::/ },
   { code: /^<regex_lite::/, from: /nibblama::quant::config::/ },
 ];
-/** What threads run. */
-const JOBS = /::kernels::rows::split::?</;
+/** What threads may run, of the functions that are called through the table. */
+const JOBS = /nibblama::kernels::.*\{closure#\d+\}/;
 
 /** Functions that are called through the table, by deferred code alone. */
 const DEFERRED_TABLE = [/regex_lite::/, /::wasm::views::/, /::model::lens::/];
