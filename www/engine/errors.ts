@@ -15,6 +15,8 @@ export type ErrorCode =
   | "shape-overflow"
   | "missing-shard"
   | "index-mismatch"
+  | "invalid-index"
+  | "unsupported-format"
   | "unsupported-dtype"
   | "missing-tensor"
   | "unexpected-tensor"
