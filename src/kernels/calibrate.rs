@@ -73,10 +73,18 @@ const TOLERANCE: f32 = 5e-2;
 ///
 /// Takes about 12 ms. An engine that optimizes code while it runs, as browsers do, is to be asked twice, with time for that
 /// in between. On a machine without the instructions for 8-bit products nothing is timed.
-pub fn calibrate(mut now: impl FnMut() -> f64) -> Vec<DesignTiming> {
+pub fn calibrate(now: impl FnMut() -> f64) -> Vec<DesignTiming> {
     if matches!(isa(), Isa::Scalar | Isa::Simd128) {
         return Vec::new();
     }
+    calibrate_with(now, linear_4bit)
+}
+
+/// The same for any `product`, which is [`linear_4bit`] or, in a test, a faulty one.
+fn calibrate_with(
+    mut now: impl FnMut() -> f64,
+    product: impl Fn(&[f32], &Params4bit, &mut [f32], Arithmetic, &mut Scratch),
+) -> Vec<DesignTiming> {
     let [rows, cols] = SHAPE;
     let (n, blocksize) = (rows * cols, 64);
     let packed = (0..n / 2).map(|i| ((i * 151) >> 3) as u8).collect();
@@ -92,16 +100,17 @@ pub fn calibrate(mut now: impl FnMut() -> f64) -> Vec<DesignTiming> {
     // An engine's own instructions may be faulty: Node.js 20 adds dot products of four wrongly where many tokens are
     // multiplied. Such a design is not taken.
     let several: Vec<f32> = x.iter().cycle().take(PANEL_TOKENS * cols).copied().collect();
-    let mut product = |arithmetic| {
+    let mut of_several = |arithmetic| {
         let mut y = vec![0.0; PANEL_TOKENS * rows];
-        linear_4bit(&several, &w, &mut y, arithmetic, &mut scratch);
+        product(&several, &w, &mut y, arithmetic, &mut scratch);
         y
     };
-    let exact = product(Arithmetic::Exact);
+    let exact = of_several(Arithmetic::Exact);
     let size: f32 = exact.iter().map(|y| y * y).sum();
     let right = FastDesign::ALL.map(|design| {
         set_fast_design(design);
-        let error: f32 = product(Arithmetic::Fast).iter().zip(&exact).map(|(y, e)| (y - e) * (y - e)).sum();
+        let error: f32 =
+            of_several(Arithmetic::Fast).iter().zip(&exact).map(|(y, e)| (y - e) * (y - e)).sum();
         error <= TOLERANCE * TOLERANCE * size
     });
     for _ in 0..ROUNDS {
@@ -112,7 +121,7 @@ pub fn calibrate(mut now: impl FnMut() -> f64) -> Vec<DesignTiming> {
             set_fast_design(*design);
             let (start, mut runs) = (now(), 0);
             let elapsed = loop {
-                linear_4bit(&x, &w, &mut y, Arithmetic::Fast, &mut scratch);
+                product(&x, &w, &mut y, Arithmetic::Fast, &mut scratch);
                 runs += 1;
                 let elapsed = now() - start;
                 // A clock that does not advance ends the round too.
@@ -133,4 +142,48 @@ pub fn calibrate(mut now: impl FnMut() -> f64) -> Vec<DesignTiming> {
     let timing =
         |(design, rate)| DesignTiming { design, gigabytes_per_second: rate, chosen: design == fastest };
     best.map(timing).to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the designs of `faulty` compute for several tokens is off by a tenth, or is no number.
+    fn chosen_with(faulty: &[FastDesign], off: f32) -> (Vec<DesignTiming>, FastDesign) {
+        let mut time = 0.0;
+        let clock = || {
+            time += 1.0;
+            time
+        };
+        let timings = calibrate_with(clock, |x, w, y, arithmetic, _| {
+            crate::kernels::scalar::linear_4bit(x, w, y, crate::quant::ComputeDtype::Float32);
+            let fails = faulty.iter().any(|&design| design as u8 == fast_design());
+            if arithmetic == Arithmetic::Fast && fails && y.len() > w.rows() {
+                y.iter_mut().for_each(|y| *y *= off);
+            }
+        });
+        let chosen = timings.iter().find(|timing| timing.chosen).unwrap().design;
+        assert_eq!(fast_design(), chosen as u8);
+        (timings, chosen)
+    }
+
+    #[test]
+    fn a_design_that_computes_something_else_is_not_chosen() {
+        use FastDesign::{I8Pairs, I8Quads, I16};
+        let cases: [(&[FastDesign], FastDesign); 4] =
+            [(&[], I16), (&[I16], I8Pairs), (&[I16, I8Pairs], I8Quads), (&[I8Pairs, I8Quads], I16)];
+        for (faulty, expected) in cases {
+            for off in [1.1, f32::NAN] {
+                let (timings, chosen) = chosen_with(faulty, off);
+                // By this clock all are equally fast, and the first of them is taken.
+                assert_eq!(chosen, expected, "{faulty:?}");
+                for DesignTiming { design, gigabytes_per_second, .. } in timings {
+                    assert_eq!(gigabytes_per_second == 0.0, faulty.contains(&design), "{design:?}");
+                }
+            }
+        }
+        // Errors within the bound are no fault.
+        assert_eq!(chosen_with(&FastDesign::ALL, 1.01).1, I16);
+        set_fast_design(I8Quads);
+    }
 }

@@ -52,8 +52,8 @@ impl KvCacheDtype {
 /// start from a cleared cache unless mixing them is what you want.
 #[derive(Debug, Clone)]
 pub struct KvCache {
-    storage: Storage,
-    num_layers: usize,
+    /// One a layer.
+    layers: Vec<Storage>,
     num_kv_heads: usize,
     head_dim: usize,
     capacity: usize,
@@ -62,7 +62,7 @@ pub struct KvCache {
 
 #[derive(Debug, Clone)]
 enum Storage {
-    /// (num_layers, num_kv_heads, capacity, head_dim) each, the keys rotated.
+    /// (num_kv_heads, capacity, head_dim) each, the keys rotated.
     Float32 { keys: Vec<f32>, values: Vec<f32> },
     /// The same in blocks, as [`Stored::Int16`] describes them; `row` is a buffer for the codes of one head.
     Int16 {
@@ -75,6 +75,13 @@ enum Storage {
 }
 
 impl Storage {
+    fn dtype(&self) -> KvCacheDtype {
+        match self {
+            Storage::Float32 { .. } => KvCacheDtype::Float32,
+            Storage::Int16 { .. } => KvCacheDtype::Int16,
+        }
+    }
+
     /// Zeros; `None` when the memory cannot be had.
     fn new(dtype: KvCacheDtype, heads: usize, capacity: usize, head_dim: usize) -> Option<Self> {
         fn zeros<T: Copy>(len: usize, zero: T) -> Option<Vec<T>> {
@@ -127,11 +134,10 @@ impl KvCache {
             .found(0));
         }
         let Config { num_hidden_layers, num_key_value_heads, head_dim, .. } = *config;
-        let heads = num_hidden_layers.checked_mul(num_key_value_heads);
-        let storage = heads.and_then(|heads| Storage::new(dtype, heads, capacity, head_dim));
+        let layer = |_| Storage::new(dtype, num_key_value_heads, capacity, head_dim);
+        let layers: Option<_> = (0..num_hidden_layers).map(layer).collect();
         Ok(KvCache {
-            storage: storage.ok_or_else(|| no_memory(capacity))?,
-            num_layers: num_hidden_layers,
+            layers: layers.ok_or_else(|| no_memory(capacity))?,
             num_kv_heads: num_key_value_heads,
             head_dim,
             capacity,
@@ -141,38 +147,31 @@ impl KvCache {
 
     /// How the numbers are held.
     pub fn dtype(&self) -> KvCacheDtype {
-        match self.storage {
-            Storage::Float32 { .. } => KvCacheDtype::Float32,
-            Storage::Int16 { .. } => KvCacheDtype::Int16,
-        }
+        self.layers.last().map_or(KvCacheDtype::Float32, Storage::dtype)
     }
 
-    /// Holds keys and values in another form from now on, those that are there rounded to it.
+    /// Holds keys and values in another form from now on, those that are there rounded to it. Layer by layer, so that no
+    /// more than one of them is there in both forms.
     ///
     /// # Errors
-    /// [`ErrorCode::OutOfMemory`]: beside positions that are held there must be room for both forms. The cache is
-    /// unchanged then.
+    /// [`ErrorCode::OutOfMemory`]. Layers that were reached are in the new form then, every position is still there, and
+    /// the cache can be used.
     pub fn set_dtype(&mut self, dtype: KvCacheDtype) -> Result<()> {
-        let before = self.dtype();
-        if dtype == before {
-            return Ok(());
+        let (mut key, mut value) = (vec![0.0; self.head_dim], vec![0.0; self.head_dim]);
+        for layer in 0..self.layers.len() {
+            if self.layers[layer].dtype() == dtype {
+                continue;
+            }
+            let new = Storage::new(dtype, self.num_kv_heads, self.capacity, self.head_dim);
+            let new = new.ok_or_else(|| no_memory(self.capacity))?;
+            let old = std::mem::replace(&mut self.layers[layer], new);
+            for head in 0..self.num_kv_heads {
+                for position in 0..self.len {
+                    self.load(&old, head, position, &mut key, &mut value);
+                    self.store_head(layer, head, position, &key, &value);
+                }
+            }
         }
-        let heads = self.num_layers * self.num_kv_heads;
-        let storage = |dtype| Storage::new(dtype, heads, self.capacity, self.head_dim);
-        if self.len == 0 {
-            // The old one goes first, which is all the room there may be.
-            self.storage = Storage::Float32 { keys: Vec::new(), values: Vec::new() };
-            let new = storage(dtype);
-            let refused = new.is_none();
-            self.storage = new.or_else(|| storage(before)).ok_or_else(|| no_memory(self.capacity))?;
-            return if refused { Err(no_memory(self.capacity)) } else { Ok(()) };
-        }
-        let mut new = KvCache { storage: storage(dtype).ok_or_else(|| no_memory(self.capacity))?, ..*self };
-        for layer in 0..self.num_layers {
-            new.restore_layer(layer, self.len, &self.layer(layer))?;
-        }
-        new.restored(self.len)?;
-        *self = new;
         Ok(())
     }
 
@@ -214,7 +213,7 @@ impl KvCache {
         let (keys, values) = out.split_at_mut(half);
         let rows = keys.chunks_exact_mut(self.head_dim).zip(values.chunks_exact_mut(self.head_dim));
         for (i, (key, value)) in rows.enumerate() {
-            self.load(layer * self.num_kv_heads + i / self.len, i % self.len, key, value);
+            self.load(&self.layers[layer], i / self.len, i % self.len, key, value);
         }
         out
     }
@@ -228,7 +227,7 @@ impl KvCache {
     pub fn restore_layer(&mut self, layer: usize, positions: usize, values: &[f32]) -> Result<()> {
         self.clear();
         self.check_room(positions)?;
-        if layer >= self.num_layers {
+        if layer >= self.layers.len() {
             return Err(Error::new(ErrorCode::InvalidArgument, "no such layer").found(layer));
         }
         let width = positions * self.head_dim;
@@ -240,7 +239,7 @@ impl KvCache {
         let (keys, values) = values.split_at(self.num_kv_heads * width);
         let rows = keys.chunks_exact(self.head_dim).zip(values.chunks_exact(self.head_dim));
         for (i, (key, value)) in rows.enumerate() {
-            self.store_head(layer * self.num_kv_heads + i / positions, i % positions, key, value);
+            self.store_head(layer, i / positions, i % positions, key, value);
         }
         Ok(())
     }
@@ -258,13 +257,14 @@ impl KvCache {
 
     /// Bytes held by keys and values, whatever the number of positions in use.
     pub fn bytes(&self) -> usize {
-        match &self.storage {
+        let layer = |storage: &Storage| match storage {
             Storage::Float32 { keys, values } => size_of_val(&keys[..]) + size_of_val(&values[..]),
             Storage::Int16 { keys, values, key_scales, value_scales, .. } => {
                 let scales = size_of_val(&key_scales[..]) + size_of_val(&value_scales[..]);
                 size_of_val(&keys[..]) + size_of_val(&values[..]) + scales
             }
-        }
+        };
+        self.layers.iter().map(layer).sum()
     }
 
     /// Refuses `tokens` more positions than fit.
@@ -279,7 +279,7 @@ impl KvCache {
 
     /// Refuses a cache made for another shape of model.
     pub(crate) fn check_model(&self, config: &Config) -> Result<()> {
-        let found = (self.num_layers, self.num_kv_heads, self.head_dim);
+        let found = (self.layers.len(), self.num_kv_heads, self.head_dim);
         let expected = (config.num_hidden_layers, config.num_key_value_heads, config.head_dim);
         if found == expected {
             return Ok(());
@@ -299,15 +299,15 @@ impl KvCache {
     pub(crate) fn store(&mut self, layer: usize, position: usize, key: &[f32], value: &[f32]) {
         let heads = key.chunks_exact(self.head_dim).zip(value.chunks_exact(self.head_dim));
         for (head, (key, value)) in heads.enumerate() {
-            self.store_head(layer * self.num_kv_heads + head, position, key, value);
+            self.store_head(layer, head, position, key, value);
         }
     }
 
-    /// Stores a position of one head, counted over all layers.
-    fn store_head(&mut self, head: usize, position: usize, key: &[f32], value: &[f32]) {
+    /// Stores a position of one head of a layer.
+    fn store_head(&mut self, layer: usize, head: usize, position: usize, key: &[f32], value: &[f32]) {
         let (width, start) = (self.head_dim, (head * self.capacity + position) * self.head_dim);
         let (first, vectors) = self.blocks(head);
-        match &mut self.storage {
+        match &mut self.layers[layer] {
             Storage::Float32 { keys, values } => {
                 keys[start..start + width].copy_from_slice(key);
                 values[start..start + width].copy_from_slice(value);
@@ -324,11 +324,11 @@ impl KvCache {
         }
     }
 
-    /// What was stored.
-    fn load(&self, head: usize, position: usize, key: &mut [f32], value: &mut [f32]) {
+    /// What was stored in a layer of this cache.
+    fn load(&self, layer: &Storage, head: usize, position: usize, key: &mut [f32], value: &mut [f32]) {
         let (width, start) = (self.head_dim, (head * self.capacity + position) * self.head_dim);
         let (first, vectors) = self.blocks(head);
-        match &self.storage {
+        match layer {
             Storage::Float32 { keys, values } => {
                 key.copy_from_slice(&keys[start..start + width]);
                 value.copy_from_slice(&values[start..start + width]);
@@ -353,21 +353,10 @@ impl KvCache {
 
     /// A layer for attention.
     pub(crate) fn cached(&self, layer: usize) -> CachedLayer<'_> {
-        let heads = layer * self.num_kv_heads..(layer + 1) * self.num_kv_heads;
-        let stored = match &self.storage {
-            Storage::Float32 { keys, values } => {
-                let width = self.capacity * self.head_dim;
-                let range = heads.start * width..heads.end * width;
-                Stored::Float32 { keys: &keys[range.clone()], values: &values[range] }
-            }
+        let stored = match &self.layers[layer] {
+            Storage::Float32 { keys, values } => Stored::Float32 { keys, values },
             Storage::Int16 { keys, values, key_scales, value_scales, .. } => {
-                let (start, end) = (self.blocks(heads.start), self.blocks(heads.end));
-                Stored::Int16 {
-                    keys: &keys[start.1..end.1],
-                    values: &values[start.1..end.1],
-                    key_scales: &key_scales[start.0..end.0],
-                    value_scales: &value_scales[start.0..end.0],
-                }
+                Stored::Int16 { keys, values, key_scales, value_scales }
             }
         };
         let KvCache { num_kv_heads: kv_heads, head_dim, capacity, .. } = *self;

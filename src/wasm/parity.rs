@@ -8,11 +8,15 @@ use crate::model::linear::{Linear, Matrix};
 use crate::quant::int8::Int8Activations;
 use crate::quant::{ComputeDtype, Floats};
 
+/// One token goes through the matrix by itself, these many together: two kernels, and instructions that one engine had
+/// wrong in the second alone.
+const TOKENS: [usize; 2] = [1, kernels::PANEL_TOKENS];
+
 #[wasm_bindgen]
 impl Model {
-    /// Multiplies the smallest layer of each format with a fixed vector, once with the kernels of this build and
-    /// once as the specification says, quantizes a few rows both ways, and names what differs; nothing when all is
-    /// equal.
+    /// Multiplies the smallest layer of each format with one fixed vector and with several, which other kernels
+    /// do, once with the kernels of this build and once as the specification says, quantizes a few rows both ways,
+    /// and names what differs; nothing when all is equal.
     pub fn parity(&self) -> Option<String> {
         let size = |linear: &&Linear| linear.rows * linear.cols;
         let smallest = |wanted: fn(&Matrix) -> bool| {
@@ -41,11 +45,13 @@ impl Model {
         let mut values = vec![0.0; rows * cols];
         embedding.decode_into(0..rows * cols, &mut values);
         let Ok(part) = Floats::from_f32(values, &embedding.dtype()) else { return false };
-        let x = vector(cols);
-        let (mut y, mut expected) = (vec![f32::NAN; rows], vec![0.0; rows]);
-        kernels::linear_floats(&x, &part, rows, cols, &mut y, &mut Default::default());
-        scalar::linear_floats(&x, &part, rows, cols, &mut expected);
-        same_bits(&y, &expected)
+        TOKENS.iter().all(|tokens| {
+            let x = vector(tokens * cols);
+            let (mut y, mut expected) = (vec![f32::NAN; tokens * rows], vec![0.0; tokens * rows]);
+            kernels::linear_floats(&x, &part, rows, cols, &mut y, &mut Default::default());
+            scalar::linear_floats(&x, &part, rows, cols, &mut expected);
+            same_bits(&y, &expected)
+        })
     }
 }
 
@@ -78,8 +84,13 @@ fn close(y: &[f32], expected: &[f32], tolerance: f32) -> bool {
 
 #[inline(never)]
 fn agrees(linear: &Linear) -> bool {
-    let x = vector(linear.cols);
-    let (mut y, mut expected) = (vec![f32::NAN; linear.rows], vec![0.0; linear.rows]);
+    TOKENS.iter().all(|&tokens| agrees_for(linear, tokens))
+}
+
+#[inline(never)]
+fn agrees_for(linear: &Linear, tokens: usize) -> bool {
+    let x = vector(tokens * linear.cols);
+    let (mut y, mut expected) = (vec![f32::NAN; tokens * linear.rows], vec![0.0; tokens * linear.rows]);
     let mut scratch = Scratch::default();
     match &linear.matrix {
         Matrix::Dense(_) => true,
