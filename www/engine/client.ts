@@ -278,7 +278,7 @@ function refuseOthers(options: object, known: readonly string[]): void {
 }
 
 const LOAD_OPTIONS: readonly (keyof LoadOptions)[] = [
-  "quantization", "computeDtype", "arithmetic", "context", "threads", "variant", "store", "storePlace", "network", "limits", "onProgress", "signal",
+  "quantization", "computeDtype", "arithmetic", "kvCacheDtype", "context", "threads", "variant", "store", "storePlace", "network", "limits", "onProgress", "signal",
 ];
 const GENERATE_OPTIONS: readonly (keyof GenerateOptions)[] = [
   "max_new_tokens", "do_sample", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed", "stop_strings", "logprobs", "n",

@@ -39,15 +39,27 @@ export interface Loaded {
 /** A stored tensor was damaged: its record is dropped, and the load starts again. */
 class Restart extends Error {}
 
-export async function load(
+export function load(engine: Engine, request: LoadRequest, task: Task, onProgress: (progress: LoadProgress) => void): Promise<Loaded> {
+  return stored(engine, request, task, onProgress, request.store, (loading) => loading.run());
+}
+
+/** What loading would take, without reading any weight. Nothing is kept. */
+export function inspect(engine: Engine, request: LoadRequest, task: Task): Promise<Inspection> {
+  return stored(engine, request, task, () => undefined, null, (loading) => loading.inspect());
+}
+
+/** Does `work` with the store at hand, where there is to be one. */
+async function stored<T>(
   engine: Engine,
   request: LoadRequest,
   task: Task,
   onProgress: (progress: LoadProgress) => void,
-): Promise<Loaded> {
+  keep: LoadRequest["store"],
+  work: (loading: Loading) => Promise<T>,
+): Promise<T> {
   const { source } = request;
-  const place = source.kind === "stored" ? (request.store ?? "opfs") : request.store;
-  if (place === null) return new Loading(engine, request, task, onProgress, null).run();
+  const place = source.kind === "stored" ? (request.store ?? "opfs") : keep;
+  if (place === null) return work(new Loading(engine, request, task, onProgress, null));
   await engine.deferred();
   const { locked, Store, storeId } = await import("./store");
   const name = sourceName(source);
@@ -58,7 +70,7 @@ export async function load(
       const store =
         source.kind === "stored" ? await Store.existing(id, place, glue) : await Store.open(id, name, request.quantization, place, glue);
       try {
-        return await new Loading(engine, request, task, onProgress, store).run();
+        return await work(new Loading(engine, request, task, onProgress, store));
       } catch (error) {
         if (error instanceof Restart) continue;
         // What turned out to be wrong as a whole must not be gone on from.
@@ -70,11 +82,6 @@ export async function load(
       }
     }
   });
-}
-
-/** What loading would take, without reading any weight. */
-export async function inspect(engine: Engine, request: LoadRequest, task: Task): Promise<Inspection> {
-  return new Loading(engine, request, task, () => undefined, null).inspect();
 }
 
 /** What a source is called in the store. */
@@ -310,23 +317,29 @@ class Loading {
   }
 
   async #plan(config: string, facts: ModelFacts, files: WeightFile[], kept: KeptTensor[]): Promise<Omit<Inspection, "facts">> {
-    const { context, limits, kvCacheDtype } = this.#request;
+    const { context, limits, kvCacheDtype, store } = this.#request;
     const integers = this.#arithmetic === "near-exact" || this.#arithmetic === "fast";
     const tensors =
       files.length === 0
         ? kept.map(({ name, length }) => ({ name, bytes: length }))
         : files.flatMap((file) => file.tensors.map(([name, start, end]) => ({ name, bytes: end - start })));
+    const positions = context ?? Math.min(facts.config.max_position_embeddings, 2048);
     const bytes = plan({
       config: facts.config,
-      footprint: this.#engine.glue.footprint(config, this.#quantization(), undefined, 0),
+      footprint: this.#engine.glue.footprint(config, this.#quantization(), undefined, positions),
       tensors,
-      context: context ?? Math.min(facts.config.max_position_embeddings, 2048),
+      context: positions,
       kvCacheDtype: kvCacheDtype ?? (integers ? "int16" : "float32"),
+      widens: kvCacheDtype === null && integers,
       piece: Pieces.LARGEST,
     });
-    const storing = this.#store !== null && files.length > 0;
+    const storing = store !== null && files.length > 0;
     const storage = storing && limits.storage === undefined ? await (await import("./store")).storageEstimate() : null;
-    const reasons = misfits({ ...bytes, stored: storing ? bytes.stored : 0 }, completeLimits(limits, storage));
+    // Of a load that goes on, a part is stored already.
+    const stored = storing ? bytes.stored - sum(kept.map(({ length }) => length)) : 0;
+    const known = completeLimits(limits, storage);
+    if (storing && limits.storage === undefined) known.storage = Math.min(known.storage, this.#store?.room(stored) ?? stored);
+    const reasons = misfits({ ...bytes, stored }, known);
     return { bytes, fits: reasons.length === 0, reasons };
   }
 

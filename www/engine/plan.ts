@@ -7,18 +7,20 @@ interface ModuleBytes {
   path: string;
   /** "nf4", "fp4", "int8" or the name of a float dtype. */
   kind: string;
-  true_bytes: { other_weights: number; total: number };
+  true_bytes: { packed_codes: number; int8_codes: number; other_weights: number; total: number };
 }
 
 export interface PlanInput {
   config: ModelConfig;
-  /** JSON of the crate's footprint, quantized as the model will be. */
+  /** JSON of the crate's footprint, quantized as the model will be, with a kv cache of `context` positions. */
   footprint: string;
   /** Every tensor of every file, in the order in which they will come. */
   tensors: readonly { name: string; bytes: number }[];
   /** Positions of the kv cache. */
   context: number;
   kvCacheDtype: KvCacheDtype;
+  /** Whether exact arithmetic, which `logits` and others compute in, turns that cache into one of f32. */
+  widens: boolean;
   /** Tokens of a prompt that are read at once. */
   piece: number;
 }
@@ -30,8 +32,8 @@ const WASM_MEMORY = 2 ** 32 - 2 ** 16;
 const MOST_REPORTED = 8;
 const FLOAT = 4;
 
-export function plan({ config, footprint, tensors, context, kvCacheDtype, piece }: PlanInput): PlannedBytes {
-  const modules = (JSON.parse(footprint) as { modules: ModuleBytes[]; kv_cache: number }).modules;
+export function plan({ config, footprint, tensors, context, kvCacheDtype, widens, piece }: PlanInput): PlannedBytes {
+  const { modules, kv_cache: wide } = JSON.parse(footprint) as { modules: ModuleBytes[]; kv_cache: number };
   const byPath = new Map(modules.map((module) => [module.path, module]));
   const names = new Set(tensors.map(({ name }) => name));
   const download = sum(tensors.map(({ bytes }) => bytes));
@@ -59,12 +61,11 @@ export function plan({ config, footprint, tensors, context, kvCacheDtype, piece 
     } else if (stored && part !== "weight" && part !== "bias") {
       scale = bytes;
     } else if (part === "weight" && !stored && isQuantized(module.kind)) {
-      const count = elements(path, config);
-      const codes = module.kind === "int8" ? count : Math.ceil(count / 2);
-      weight = codes;
-      scale = module.true_bytes.total - module.true_bytes.other_weights - codes;
+      const { packed_codes, int8_codes, other_weights, total } = module.true_bytes;
+      weight = packed_codes + int8_codes;
+      scale = total - other_weights - weight;
       // The stored values twice, and as 32-bit floats.
-      passing = 2 * bytes + FLOAT * count;
+      passing = 2 * bytes + FLOAT * (2 * packed_codes + int8_codes);
     } else {
       weight = bytes;
       passing = linear ? bytes : 0;
@@ -74,9 +75,13 @@ export function plan({ config, footprint, tensors, context, kvCacheDtype, piece 
     weights += weight;
     scales += scale;
   }
-  const kv_cache = cacheBytes(config, context, kvCacheDtype);
-  const scratch = scratchBytes(config, context, piece);
+  const kv_cache = kvCacheDtype === "int16" ? int16Bytes(config, context) : wide;
+  // LLM.int8 reads a prompt at once, however long it is.
+  const whole = modules.some(({ kind }) => kind === "int8");
+  const scratch = scratchBytes(config, context, whole ? Math.max(context, piece) : piece);
   const total = weights + scales + kv_cache + scratch;
+  // The form changes layer by layer: one is there twice. And logits after every token of a piece, twice.
+  const more = (widens ? Math.max(0, wide - kv_cache) + kv_cache / config.num_hidden_layers : 0) + 2 * FLOAT * piece * config.vocab_size;
   return {
     download,
     weights,
@@ -84,7 +89,7 @@ export function plan({ config, footprint, tensors, context, kvCacheDtype, piece 
     kv_cache,
     scratch,
     total,
-    peak: Math.max(loading + buffer, total) + MODULE,
+    peak: Math.max(loading + buffer, total + more) + MODULE,
     stored: weights + scales,
   };
 }
@@ -112,11 +117,9 @@ export function completeLimits(given: Limits, storage: { usage: number; quota: n
   };
 }
 
-/** Keys and values, as the crate's `KvCacheDtype::bytes` counts them. */
-function cacheBytes(config: ModelConfig, context: number, dtype: KvCacheDtype): number {
+/** Keys and values in 16 bits, as the crate's `KvCacheDtype::bytes` counts them: blocks of 32 positions, heads padded to 16 elements, and a scale for each key and value. */
+function int16Bytes(config: ModelConfig, context: number): number {
   const heads = 2 * config.num_hidden_layers * config.num_key_value_heads;
-  if (dtype === "float32") return heads * context * config.head_dim * FLOAT;
-  // Blocks of 32 positions, heads padded to 16 elements, and a scale for each key and value.
   return heads * roundedUp(context, 32) * (roundedUp(config.head_dim, 16) * 2 + FLOAT);
 }
 
@@ -139,23 +142,6 @@ function scratchBytes(config: ModelConfig, context: number, piece: number): numb
 
 function isQuantized(kind: string): boolean {
   return kind === "nf4" || kind === "fp4" || kind === "int8";
-}
-
-/** Rows times columns of a linear layer. */
-function elements(path: string, config: ModelConfig): number {
-  const { hidden_size: hidden, intermediate_size: inner, head_dim: width } = config;
-  switch (path.slice(path.lastIndexOf(".") + 1)) {
-    case "q_proj":
-    case "o_proj":
-      return config.num_attention_heads * width * hidden;
-    case "k_proj":
-    case "v_proj":
-      return config.num_key_value_heads * width * hidden;
-    case "lm_head":
-      return config.vocab_size * hidden;
-    default:
-      return inner * hidden;
-  }
 }
 
 /** "model.layers.0.mlp.up_proj" of any of its tensors' names. */

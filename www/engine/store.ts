@@ -87,6 +87,8 @@ interface Backing {
   write(offset: number, bytes: Uint8Array): Promise<void>;
   /** False when the bytes are not there. */
   read(offset: number, into: Uint8Array): Promise<boolean>;
+  /** How many of so many bytes there is room for from an offset on, as far as can be told beforehand. */
+  room(offset: number, bytes: number): number;
   close(): void;
 }
 
@@ -184,6 +186,11 @@ export class Store {
   /** Tensors that must be fetched again. */
   async drop(names: string[]): Promise<void> {
     await this.#line({ kind: "damaged", names });
+  }
+
+  /** How many of so many more bytes there is room for. Browsers' estimates do not tell: Chromium says 10 GiB to everybody. */
+  room(bytes: number): number {
+    return this.#backing.room(this.kept.end, bytes);
   }
 
   close(): void {
@@ -390,6 +397,22 @@ class OpfsBacking implements Backing {
     return this.#data.read(into, { at: offset }) === into.length;
   }
 
+  room(offset: number, bytes: number): number {
+    let room = 0;
+    // All of it first, then by halves.
+    for (let more = bytes; room < bytes && more >= 4096; more = Math.floor(more / 2)) {
+      try {
+        this.#data.truncate(offset + room + more);
+        // A private window's stays as it was, without a word.
+        if (this.#data.getSize() === offset + room + more) room += more;
+      } catch {
+        // There is less.
+      }
+    }
+    this.#data.truncate(offset);
+    return room;
+  }
+
   close(): void {
     this.#data.close();
     this.#log.close();
@@ -445,6 +468,10 @@ class CacheBacking implements Backing {
     if (bytes.length !== into.length) return false;
     into.set(bytes);
     return true;
+  }
+
+  room(_: number, bytes: number): number {
+    return bytes;
   }
 
   close(): void {

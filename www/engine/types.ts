@@ -145,7 +145,11 @@ export interface Limits {
   storage?: number;
 }
 
-export interface InspectOptions extends Pick<LoadOptions, "quantization" | "context" | "network" | "limits" | "store" | "signal"> {}
+export interface InspectOptions
+  extends Pick<
+    LoadOptions,
+    "quantization" | "computeDtype" | "arithmetic" | "kvCacheDtype" | "context" | "network" | "limits" | "store" | "storePlace" | "signal"
+  > {}
 
 /** What loading a model would take, from its configuration and headers alone. */
 export interface Inspection {
@@ -164,11 +168,15 @@ export interface PlannedBytes {
   /** Scales and code tables of quantized layers. */
   scales: number;
   kv_cache: number;
-  /** Activations and other buffers at their largest. */
+  /** Activations and other buffers while generating, at their largest. */
   scratch: number;
   /** The sum of the four above. */
   total: number;
-  /** Of the WebAssembly memory, while loading or running, whichever is more. */
+  /**
+   * Of the WebAssembly memory, while loading or running, whichever is more. `logits`, `perplexity` and `embed` are
+   * counted too: where no `kvCacheDtype` was asked for, exact arithmetic turns a cache of int16 into one of float32.
+   * Not counted are logits after every token of a prompt that int8 layers read at once, and adapters.
+   */
   peak: number;
   /** What storing it takes. */
   stored: number;

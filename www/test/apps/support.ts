@@ -1,7 +1,7 @@
 /** The page with the package, and a site with models, for every test here. */
 
-import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, readdirSync } from "node:fs";
+import { join, sep } from "node:path";
 import { test as base, type Page } from "@playwright/test";
 import type * as Nibblama from "../../engine/index";
 import type { chatApi } from "../../engine/openai";
@@ -24,8 +24,9 @@ export const test = base.extend<{ engine: Page }, { site: Site }>({
       const site = await Site.start();
       site.models.set("test/stories", join(repository, "models/stories"));
       site.models.set("test/stories-nf4", join(repository, "models/stories-nf4"));
-      for (const [name, form] of [["llama_a", "bf16"], ["llama_a", "nf4_dq_bf16_sharded"], ["llama_tied", "bf16"], ["llama_a", "nf4"]] as const) {
-        site.models.set(`golden/${name}-${form}`, join(golden, "models", name, form));
+      for (const file of readdirSync(join(golden, "models"), { recursive: true, encoding: "utf8" })) {
+        const [name, form, config] = file.split(sep);
+        if (config === "config.json") site.models.set(`golden/${name}-${form}`, join(golden, "models", file, ".."));
       }
       await use(site);
       await site.stop();
