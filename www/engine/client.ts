@@ -196,9 +196,9 @@ async function connect(
     const expected = "a whole number from 1 to 64";
     throw new NibblamaError("invalid-argument", "not a number of threads", { expected, found: String(threads) });
   }
-  const { candidates, rejected } = await variantsByPreference(options);
+  const { candidates: all, rejected } = await variantsByPreference(options);
+  const candidates = all.filter((name) => !passedOver.includes(name));
   for (const name of candidates) {
-    if (passedOver.includes(name)) continue;
     const connection = new Connection(openWorker());
     try {
       const started = await connection.call("start", { variant: name, threads, wasm: null }, { signal });
@@ -223,9 +223,13 @@ export async function loadModel(source: ModelSource, options: LoadOptions = {}):
   report({ phase: "engine", loaded: 0, total: 0, tensors: 0, tensorsTotal: 0, time: 0 });
   const request = loadRequest(source, options);
   const rejected: VariantInfo["rejected"] = [];
+  let wrong: NibblamaError | undefined;
   for (;;) {
     const passedOver = rejected.map(({ name }) => name);
-    const { connection, variant } = await connect(options, signal, passedOver);
+    const { connection, variant } = await connect(options, signal, passedOver).catch((error: unknown) => {
+      // When no build is left, what the last one did wrong says more.
+      throw (signal?.aborted ? undefined : wrong) ?? error;
+    });
     try {
       const onReport = (message: Report) => {
         if (message.kind === "progress") report(message.progress);
@@ -236,6 +240,7 @@ export async function loadModel(source: ModelSource, options: LoadOptions = {}):
       connection.dispose();
       // A build that computes wrongly here is passed over, and the next one tried.
       if (!(error instanceof NibblamaError) || error.code !== "parity" || options.variant !== undefined) throw error;
+      wrong = error;
       rejected.push({ name: variant.name, reason: error.message });
     }
   }

@@ -141,3 +141,28 @@ test("one signal ends a download, or quantization, at once, and frees what it he
     await expect.poll(() => engine.workers().length, work).toBe(0);
   }
 });
+
+test("files that were picked, and a folder of this device, give the same model; a folder can be stored", async ({ engine, site }) => {
+  const remote = await outcome(engine, `${site.url}models/test/stories-nf4`);
+  const local = await engine.evaluate(
+    async ([url, options]) => {
+      const names = ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
+      const files = await Promise.all(names.map(async (name) => new File([await (await fetch(`${url}${name}`)).blob()], name)));
+      const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("picked", { create: true });
+      for (const file of files) await file.stream().pipeTo(await (await folder.getFileHandle(file.name, { create: true })).createWritable());
+      const logits = async (source: Parameters<typeof window.npm.loadModel>[0], store = false) => {
+        const model = await window.npm.loadModel(source, { ...options, store });
+        const { data } = await model.logits([1, 2, 3]);
+        await model.dispose();
+        return { logits: [...data.slice(0, 64)], stored: model.facts.stored };
+      };
+      const found = [await logits(files), await logits(folder), await logits(folder, true)];
+      await (await navigator.storage.getDirectory()).removeEntry("picked", { recursive: true });
+      // The folder is gone; what was stored of it is not.
+      return [...found, await logits({ stored: found[2]?.stored ?? "" })];
+    },
+    [`${site.url}models/test/stories-nf4/`, OPTIONS] as const,
+  );
+  expect(local).toHaveLength(4);
+  for (const each of local) expect({ ...each, stored: null }).toEqual(remote);
+});

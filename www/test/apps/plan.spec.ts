@@ -147,3 +147,14 @@ test("a model that the browser's quota has no room for is refused before any wei
   expect(await load(true)).toBeNull();
   expect(await engine.evaluate(() => window.npm.listStored())).toMatchObject([{ complete: true }]);
 });
+
+test("a device that reports too little memory is believed", async ({ engine, site }) => {
+  // 2^-6 GiB, 16 MiB; browsers report no less than 0.25.
+  await engine.context().route(/package\/worker\.js$/, async (route) => {
+    const response = await route.fetch();
+    const body = `Object.defineProperty(WorkerNavigator.prototype, "deviceMemory", { get: () => 2 ** -6 });${await response.text()}`;
+    await route.fulfill({ response, body });
+  });
+  const { fits, reasons, bytes } = await engine.evaluate((url) => window.npm.inspectModel(url), `${site.url}models/test/stories`);
+  expect({ fits, reasons }).toEqual({ fits: false, reasons: [{ kind: "device", needed: bytes.peak, available: 2 ** 24 }] });
+});

@@ -81,7 +81,7 @@ const harness = {
       hidden_size: hidden,
       intermediate_size: inner,
       num_hidden_layers: layers,
-      num_attention_heads: hidden / 64,
+      num_attention_heads: hidden / (hidden < 4096 ? 64 : 128),
       vocab_size: vocab,
       max_position_embeddings: 512,
       rms_norm_eps: 1e-5,

@@ -81,3 +81,20 @@ test("the peak while quantizing a large checkpoint is far from its size", async 
   expect(ledger.total + largest + ROOM).toBeLessThan(LARGE_BYTES);
   expect(ledger.wasm_memory).toBeLessThanOrEqual(ledger.total + largest + ROOM);
 });
+
+test("a model of 6.6 billion weights does not fit in 16 bits, and is refused at once; in 4 bits it would", async ({ page }) => {
+  await openHarness(page);
+  const { stored, quantized, refusal, context } = await page.evaluate(async () => {
+    const { made, inspectModel, loadModel, refusal } = window.nibblama;
+    const files = await made({ hidden: 4096, inner: 11008, layers: 32, vocab: 32000 });
+    const stored = await inspectModel(files, { context: 512 });
+    const quantized = await inspectModel(files, { context: 512, quantization: "nf4-dq" });
+    return { stored, quantized, refusal: await refusal(loadModel(files)), context: 512 };
+  });
+  expect(stored.fits).toBe(false);
+  expect(stored.reasons).toEqual([{ kind: "memory", needed: stored.bytes.peak, available: 2 ** 32 - 2 ** 16 }]);
+  expect(stored.bytes.weights).toBe(2 * (32 * (4 * 4096 * 4096 + 3 * 4096 * 11008 + 2 * 4096) + 32000 * 4096 + 4096));
+  expect(quantized).toMatchObject({ fits: true, reasons: [] });
+  expect(quantized.bytes.kv_cache).toBe(2 * 32 * 32 * context * (128 * 2 + 4));
+  expect(refusal).toMatchObject({ code: "does-not-fit", expected: `at most ${2 ** 32 - 2 ** 16} bytes` });
+});
