@@ -47,9 +47,11 @@ sw.addEventListener("activate", (event) => {
     const names = await caches.keys();
     const stale = names.filter((name) => name.startsWith(PREFIX) && name !== APP && name !== DATA);
     await Promise.all(stale.map((name) => caches.delete(name)));
-    await sw.clients.claim();
   };
   event.waitUntil(dropOthers());
+  // Not waited for: Firefox claims workers too, those that sleep until there is a product to share never answer, and
+  // until this worker is active every request of the page waits.
+  void sw.clients.claim();
 });
 
 sw.addEventListener("message", (event) => {
