@@ -49,6 +49,8 @@ const HUB = "https://huggingface.co/";
 const ABORT_GRACE = 150;
 /** How long after an abort before a worker that does not answer is given up. */
 const STUCK = 5000;
+/** How long a build's threads may take to start. Firefox 153 may never come back from opening a worker inside a worker. */
+const THREADS_LIMIT = 4000;
 
 /** One worker and the calls under way in it; what it sends is as in protocol.ts. */
 export class Connection<C extends Protocol<C> = Calls, R = Report> {
@@ -105,8 +107,8 @@ export class Connection<C extends Protocol<C> = Calls, R = Report> {
   }
 
   /** Ends the worker; every call under way rejects with `error`. */
-  dispose(): void {
-    this.#close(new NibblamaError("disposed", "the model was disposed of"));
+  dispose(error = new NibblamaError("disposed", "the model was disposed of")): void {
+    this.#close(error);
   }
 
   #post(message: object): void {
@@ -200,13 +202,20 @@ async function connect(
   const candidates = all.filter((name) => !passedOver.includes(name));
   for (const name of candidates) {
     const connection = new Connection(openWorker());
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const onReport = () => {
+      const late = new NibblamaError("unsupported-browser", `its threads did not start within ${THREADS_LIMIT} ms`);
+      timer = setTimeout(() => connection.dispose(late), THREADS_LIMIT);
+    };
     try {
-      const started = await connection.call("start", { variant: name, threads, wasm: null }, { signal });
+      const started = await connection.call("start", { variant: name, threads, wasm: null }, { signal, onReport });
       return { connection, variant: { ...started, rejected } };
     } catch (error) {
       connection.dispose();
       if (error instanceof NibblamaError && error.code === "aborted") throw error;
       rejected.push({ name, reason: error instanceof Error ? error.message : String(error) });
+    } finally {
+      clearTimeout(timer);
     }
   }
   const inlined = await connectInline(candidates, signal);

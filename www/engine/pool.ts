@@ -10,7 +10,7 @@ import type { Glue } from "./builds";
 export const MAX_THREADS = 8;
 
 /** A thread that has not started by then is done without. */
-const START_LIMIT = 5000;
+const START_LIMIT = 3000;
 
 /** The one message that a thread of the pool gets. */
 export interface PoolRequest {

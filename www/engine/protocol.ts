@@ -128,6 +128,8 @@ export interface PostedError extends ErrorDetails {
 
 /** What a call reports before it ends. */
 export type Report =
+  /** All that `start` needs is there, and its threads are next. */
+  | { kind: "threads" }
   | { kind: "progress"; progress: LoadProgress }
   /** Tokens of a prompt, or of a text to be scored. */
   | { kind: "prefill"; done: number; total: number }

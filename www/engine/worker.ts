@@ -47,7 +47,7 @@ type Handlers = {
 };
 
 const handlers: Handlers = {
-  start: ({ variant, threads, wasm }) => start(variant, threads, wasm),
+  start: ({ variant, threads, wasm }, _, report) => start(variant, threads, wasm, () => report({ kind: "threads" })),
   load: async (request, task, report) => {
     loaded = await load(started(), request, task, (progress) => report({ kind: "progress", progress }));
     runner = new Runner(loaded);
@@ -132,12 +132,18 @@ const handlers: Handlers = {
   exportNext: () => exporting?.next() ?? null,
 };
 
-async function start(name: VariantName, wanted: number | null, wasm: ArrayBuffer | null): Promise<VariantInfo> {
+async function start(
+  name: VariantName,
+  wanted: number | null,
+  wasm: ArrayBuffer | null,
+  onThreads: () => void,
+): Promise<VariantInfo> {
   const variant = VARIANTS.find((each) => each.name === name);
   if (variant === undefined) throw new NibblamaError("invalid-argument", "no such build", { found: name });
   engine = await startBuild(name, wasm);
   const { glue, memory } = engine;
   const most = wanted ?? Math.min(navigator.hardwareConcurrency || 1, MAX_THREADS);
+  if (hasThreads(name)) onThreads();
   const threads = !hasThreads(name) || most === 1 ? 1 : await startPool(glue, memory, most);
   return { name, simd: variant.simd, threads, isa: glue.isa(), fastDesigns: calibrate(glue), rejected: [] };
 }
