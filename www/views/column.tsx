@@ -16,13 +16,16 @@ export function Column(props: {
 }): JSX.Element {
   const { pieces, cut = null } = props;
   const [same, first, rest] = parts(cut === null ? pieces : pieces.slice(0, cut), props.at);
+  // The space that most tokens begin with stays outside of the mark.
+  const spaced = /^ \S/.test(first);
   return (
     <div class="column" data-column={props.kind}>
       <h3>{props.label}</h3>
       <p lang="en" class="column-text">
         <span class="muted">{state.prompt.value}</span>
         {same}
-        {first === "" ? null : <mark>{visible(first)}</mark>}
+        {spaced ? " " : ""}
+        {first === "" ? null : <mark>{visible(spaced ? first.slice(1) : first)}</mark>}
         {rest}
         {cut === null ? null : (
           <>

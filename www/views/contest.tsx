@@ -117,7 +117,8 @@ function drawScatter(drawing: Drawing, formats: readonly LabFormat[]): void {
   const size = 0.42 * rem;
   const dots = formats.map((format) => ({ x: x(format.bits_per_weight) - size, y: y(format.relative_rmse) - size, width: 2 * size, height: 2 * size }));
   const taken = [...dots];
-  for (const format of [...formats].sort((a, b) => b.relative_rmse - a.relative_rmse)) {
+  // From the axis up: there is no place under the lowest.
+  for (const format of [...formats].sort((a, b) => a.relative_rmse - b.relative_rmse)) {
     const [cx, cy] = [x(format.bits_per_weight), y(format.relative_rmse)];
     const ours = format.name.startsWith("nf4") || format.name === "fp4";
     dot(ctx, cx, cy, ours ? size : 0.34 * rem, ours ? colours.four : colours["grey-2"], format.name === "nf4-dq" ? colours.ink : undefined);
@@ -136,6 +137,8 @@ function drawScatter(drawing: Drawing, formats: readonly LabFormat[]): void {
     const at = free ?? places[0];
     if (at === undefined) continue;
     taken.push(at);
+    // Far from its dot, a label needs a line to it.
+    if (cy - at.y > 2 * rem) line(ctx, colours["rule-strong"], cx, at.y + box.height, cx, cy - size);
     text(label, at.x, at.y + 0.75 * rem, { colour: ours ? colours.four : colours.ink, halo: true });
   }
 }
@@ -150,7 +153,7 @@ interface Box {
 const meet = (a: Box, b: Box) => a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height && b.y < a.y + a.height;
 
 const ROW = 7.4;
-const columnsOf = (width: number, rem: number): number => (width > 38 * rem ? 2 : 1);
+const columnsOf = (width: number, rem: number): number => (width > 29 * rem ? 2 : 1);
 
 function drawLevels(drawing: Drawing, formats: readonly LabFormat[]): void {
   const { ctx, width, colours, font, text } = drawing;
@@ -159,7 +162,7 @@ function drawLevels(drawing: Drawing, formats: readonly LabFormat[]): void {
   font(0.8);
   text(t.levels, 0, 0.9 * rem, { colour: colours["ink-2"] });
   const columns = columnsOf(width, rem);
-  const gap = 2 * rem;
+  const gap = 1.5 * rem;
   const wide = (width - gap * (columns - 1)) / columns;
   formats.forEach((format, i) => {
     const left = (i % columns) * (wide + gap);

@@ -134,8 +134,9 @@ function draw(drawing: Drawing, parts: readonly Part[]): void {
     const labelWidth = ctx.measureText(label).width;
     font(0.8, { mono: true, weight: part.kind === "total" ? 650 : 400 });
     const whole = labelWidth + 0.6 * rem + ctx.measureText(shown).width;
-    // The label begins with its bar, as long as it ends inside the chart.
-    const start = Math.max(1, Math.min(part.from === 0 ? x0 : x0 + 0.4 * rem, width - whole - 2));
+    // The label stands right of where its bar begins, or left of it where the chart ends too soon.
+    const right = part.from === 0 ? x0 : x0 + 0.4 * rem;
+    const start = right + whole < width - 1 ? right : Math.max(1, x0 - 0.4 * rem - whole);
     text(shown, start + labelWidth + 0.6 * rem, top + rem, { colour: colours.ink, halo: true });
     font(0.8, { weight: part.kind === "total" ? 650 : 400 });
     text(label, start, top + rem, { colour: part.kind === "total" ? colours.ink : colours["ink-2"], halo: true });

@@ -217,12 +217,12 @@ function draw(drawing: Drawing, shown: Shown, snapped: LabWeight, level: number)
   const beside = (label: string, at: number, of: (value: number) => number, colour: string) => {
     const wide = ctx.measureText(label).width;
     const from = x(side * at) + side * 0.5 * rem;
-    const left = side > 0 ? Math.min(from, width - wide - 2) : Math.max(from - wide, 2);
+    const left = side > 0 ? Math.min(from, x(0.95) - wide) : Math.max(from - wide, x(-0.95));
     text(label, left, y(of(at)) - 0.2 * rem, { colour, halo: true });
   };
   if (format !== null) beside(words.value.normal, sigma * 0.62, fits, colours.full);
-  if (nf4) beside(words.value.assumed, 0.66, assumed, colours.four);
-  if (format !== null) text(words.value.real, x(0), base - 0.7 * rem, { colour: colours.ink, align: "center" });
+  if (nf4) beside(words.value.assumed, 0.6, assumed, colours.four);
+  if (format !== null) text(words.value.real, x(side * 0.35), base - 0.7 * rem, { colour: colours.ink, align: "center" });
 
   // Levels below the axis, each in its place; the chosen one stands out.
   axisBottom(drawing, x, base, { format: (value) => plain(value, 1), ticks: [] });

@@ -1,7 +1,7 @@
 export const en = {
   text: "The scales are numbers too, one f32 for each block. Double quantization quantizes them: subtract their mean, find the nearest of 256 levels of an 8-bit map, and keep one f32 for each 256 scales. This is bnb_4bit_use_double_quant.",
   takeaway: (bits: string, before: string, after: string, saved: string, total: string, share: string, printed: string) =>
-    `It saves ${bits} bit per weight (${before} → ${after}), ${saved} of this model's ${total} or ${share}, and the printed footprint stays at ${printed}.`,
+    `It saves ${bits} bit per weight (${before}\u00a0→\u00a0${after}), ${saved} of this model's ${total} or ${share}, and the printed footprint stays at ${printed}.`,
   caption: (name: string, from: string, to: string) => `${name}: absmax − mean of blocks ${from} to ${to}, before and after`,
   chart: "Block whose scale is looked at",
   scaleAt: (block: string, absmax: string, restored: string) => `block ${block}: absmax ${absmax}, restored ${restored}`,

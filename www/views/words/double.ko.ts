@@ -3,7 +3,7 @@ import type { Words } from "./double.en";
 export const ko: Words = {
   text: "스케일도 숫자입니다. 블록마다 f32 하나씩입니다. 이중 양자화(double quantization)는 이것을 다시 양자화합니다. 평균을 빼고, 8비트 코드표의 256개 수준 중 가장 가까운 것을 고르고, 스케일 256개마다 f32 하나를 둡니다. bnb_4bit_use_double_quant가 하는 일입니다.",
   takeaway: (bits, before, after, saved, total, share, printed) =>
-    `가중치마다 ${bits}비트(${before} → ${after}), 이 모델 ${total} 중 ${saved}(${share})\u2060를 아끼지만 출력되는 크기는 ${printed} 그대로입니다.`,
+    `가중치마다 ${bits}비트(${before}\u00a0→\u00a0${after}), 이 모델 ${total} 중 ${saved}(${share})\u2060를 아끼지만 출력되는 크기는 ${printed} 그대로입니다.`,
   caption: (name, from, to) => `${name}: 블록 ${from}~${to}의 absmax − 평균, 전과 후`,
   chart: "스케일을 살펴볼 블록",
   scaleAt: (block, absmax, restored) => `블록 ${block}: absmax ${absmax}, 복원값 ${restored}`,

@@ -5,7 +5,7 @@ export const ko: Words = {
   takeaway: (name, real, naive, over, kept) =>
     `${name}: ${naive}가 아니라 ${real}입니다. ${over} 더 큰 까닭은 주로 ${kept} 16비트로 남기 때문입니다.`,
   kept: { all: "임베딩(embedding), lm_head, norm이", tied: "임베딩(embedding)과 norm이" },
-  caption: (name) => `4비트 ${name}: 바이트, 부분마다 이어 그림`,
+  caption: (name) => `4비트 ${name}의 바이트, 부분마다 이어 그림`,
   model: "모델",
   thisModel: "이 모델",
   doubleQuant: "이중 양자화(double quantization)",

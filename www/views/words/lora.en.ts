@@ -1,5 +1,5 @@
 export const en = {
-  text: "LoRA leaves the 4-bit weights as they are and adds a small product beside each: W\u00a0x\u00a0+\u00a0(alpha\u00a0/\u00a0r)\u00a0B\u00a0A\u00a0x. The adapter is a few hundred kilobytes, can be put in and taken out while the model runs.",
+  text: "LoRA leaves the 4-bit weights as they are and adds a small product beside each: W\u00a0x\u00a0+\u00a0(alpha\u00a0/\u00a0r)\u00a0B\u00a0A\u00a0x. The adapter is small, and can be put in and taken out while the model runs.",
   caption: (name: string) => `The same prompt, seed and sampler, without and with “${name}”`,
   takeaway: (name: string, bytes: string, share: string, at: number, word: string) =>
     `“${name}” is ${bytes}, ${share} of the base, and changes the text from token ${at} on${word === "" ? "" : ` (“${word}”)`}.`,

@@ -1,7 +1,7 @@
 import type { Words } from "./lora.en";
 
 export const ko: Words = {
-  text: "LoRA는 4비트 가중치를 그대로 두고 옆에 작은 곱을 더합니다: W\u00a0x\u00a0+\u00a0(alpha\u00a0/\u00a0r)\u00a0B\u00a0A\u00a0x. 어댑터(adapter)는 수백 킬로바이트이고, 모델이 도는 동안 넣고 뺄 수 있습니다.",
+  text: "LoRA는 4비트 가중치를 그대로 두고 옆에 작은 곱을 더합니다: W\u00a0x\u00a0+\u00a0(alpha\u00a0/\u00a0r)\u00a0B\u00a0A\u00a0x. 어댑터(adapter)는 작아서 모델이 도는 동안에도 넣고 뺄 수 있습니다.",
   caption: (name) => `같은 프롬프트, 시드, 샘플러. “${name}” 없이 그리고 함께`,
   takeaway: (name, bytes, share, at, word) =>
     `“${name}” 어댑터는 ${bytes}로 기반 모델의 ${share}이며, ${at}번째 토큰부터${word === "" ? "" : `(“${word}”)`} 글을 바꿉니다.`,

@@ -1,5 +1,5 @@
 export const en = {
-  text: "A weight is divided by the largest magnitude of its block, absmax, so that it lies between −1 and 1. There it takes the nearest of 16 levels, and only that level's number is stored: four bits. Drag it, type a value or use the arrow keys.",
+  text: "A weight is divided by the largest magnitude of its block, absmax, so that it lies between −1 and\u00a01. There it takes the nearest of 16 levels, and only that level's number is stored: four bits. Drag it, type a value or use the arrow keys.",
   takeaway: (value: string, code: string, restored: string, off: string) =>
     `${value} is stored as ${code} and comes back as ${restored}: off by ${off} of absmax.`,
   caption: (type: string, name: string) => `weights of ${name} divided by their block's absmax, and the 16 levels of ${type}`,
