@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::kernels::scalar::round_to;
 use crate::kernels::{self, Arithmetic, Scratch};
 use crate::quant::bnb::{OutputTensor, tensors_of, tensors_of_int8};
+use crate::quant::four_bit::check_blocksize;
 use crate::quant::{
     Absmax, BitsAndBytesConfig, ComputeDtype, Floats, Int8Params, NestedAbsmax, Params4bit, QuantFormat,
     QuantState,
@@ -77,19 +78,34 @@ impl Matrix {
         }
     }
 
-    /// Quantizes dense values of (rows, cols) as `format` says.
+    /// Quantizes dense values of (rows, cols) as `format` says: to 4 bits piece by piece, so that they are never all there
+    /// as f32.
     ///
     /// # Errors
     /// Those of [`Params4bit::quantize`] and [`Int8Params::quantize`].
     pub fn quantize(values: &Floats, rows: usize, cols: usize, format: &QuantFormat) -> Result<Matrix> {
-        let (dtype, values) = (values.dtype(), values.to_f32_vec());
+        /// Elements; whole blocks of any size.
+        const PIECE: usize = 1 << 16;
         match format {
             QuantFormat::FourBit { quant_type, blocksize, double_quant, .. } => {
-                Params4bit::quantize(&values, &[rows, cols], dtype, *quant_type, *blocksize, *double_quant)
+                let (n, quant_type, blocksize) = (values.len(), *quant_type, *blocksize);
+                check_blocksize(blocksize)?;
+                let (mut packed, mut absmax) = (vec![0; n.div_ceil(2)], vec![0.0; n.div_ceil(blocksize)]);
+                let mut piece = vec![0.0; n.min(PIECE)];
+                let pieces = packed.chunks_mut(PIECE / 2).zip(absmax.chunks_mut(PIECE / blocksize));
+                for (i, (packed, absmax)) in pieces.enumerate() {
+                    let range = i * PIECE..n.min((i + 1) * PIECE);
+                    let piece = &mut piece[..range.len()];
+                    values.decode_into(range, piece);
+                    kernels::quantize_4bit(piece, quant_type, blocksize, packed, absmax);
+                }
+                let shape = [rows, cols];
+                let dtype = values.dtype();
+                Params4bit::from_codes(packed, absmax, &shape, dtype, quant_type, blocksize, *double_quant)
                     .map(Matrix::FourBit)
             }
             QuantFormat::Int8 { threshold } => {
-                let params = Int8Params::quantize(&values, rows, cols)?;
+                let params = Int8Params::quantize(&values.to_f32_vec(), rows, cols)?;
                 Ok(Matrix::Int8 { params, threshold: *threshold })
             }
         }
@@ -219,6 +235,26 @@ mod tests {
     use super::*;
     use crate::checkpoint::Dtype;
     use crate::quant::QuantType;
+
+    /// Several pieces, the last of which ends within a block.
+    #[test]
+    fn quantizing_by_pieces_is_quantizing_at_once() {
+        let (rows, cols) = (3, 50_003);
+        let values: Vec<f32> = (0..rows * cols).map(|i| (i * 7919 % 10_007) as f32 / 5003.5 - 1.0).collect();
+        let floats = Floats::from_f32(values, &Dtype::BF16).unwrap();
+        for (quant_type, blocksize, double_quant) in
+            [(QuantType::Nf4, 64, false), (QuantType::Nf4, 4096, true), (QuantType::Fp4, 32, true)]
+        {
+            let format =
+                QuantFormat::FourBit { quant_type, blocksize, double_quant, quant_storage: Dtype::U8 };
+            let found = Matrix::quantize(&floats, rows, cols, &format).unwrap();
+            let shape = [rows, cols];
+            let values = floats.to_f32_vec();
+            let at_once =
+                Params4bit::quantize(&values, &shape, Dtype::BF16, quant_type, blocksize, double_quant);
+            assert_eq!(found, Matrix::FourBit(at_once.unwrap()), "{blocksize}");
+        }
+    }
 
     #[test]
     fn a_bias_is_added_before_the_only_rounding() {

@@ -64,8 +64,8 @@ export function plan({ config, footprint, tensors, context, kvCacheDtype, widens
       const { packed_codes, int8_codes, other_weights, total } = module.true_bytes;
       weight = packed_codes + int8_codes;
       scale = total - other_weights - weight;
-      // The stored values twice, and as 32-bit floats.
-      passing = 2 * bytes + FLOAT * (2 * packed_codes + int8_codes);
+      // The stored values twice, and for int8 as 32-bit floats.
+      passing = 2 * bytes + FLOAT * int8_codes;
     } else {
       weight = bytes;
       passing = linear ? bytes : 0;
