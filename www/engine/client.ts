@@ -237,7 +237,7 @@ export async function loadModel(source: ModelSource, options: LoadOptions = {}):
     const passedOver = rejected.map(({ name }) => name);
     const { connection, variant } = await connect(options, signal, passedOver).catch((error: unknown) => {
       // When no build is left, what the last one did wrong says more.
-      throw (signal?.aborted ? undefined : wrong) ?? error;
+      throw signal?.aborted ? error : (wrong ?? error);
     });
     try {
       const onReport = (message: Report) => {

@@ -334,11 +334,12 @@ class Loading {
       piece: Pieces.LARGEST,
     });
     const storing = store !== null && files.length > 0;
-    const storage = storing && limits.storage === undefined ? await (await import("./store")).storageEstimate() : null;
+    const unknown = storing && limits.storage === undefined;
+    const storage = unknown ? await (await import("./store")).storageEstimate() : null;
     // Of a load that goes on, a part is stored already.
     const stored = storing ? bytes.stored - sum(kept.map(({ length }) => length)) : 0;
     const known = completeLimits(limits, storage);
-    if (storing && limits.storage === undefined) known.storage = Math.min(known.storage, this.#store?.room(stored) ?? stored);
+    if (unknown) known.storage = Math.min(known.storage, this.#store?.room(stored) ?? stored);
     const reasons = misfits({ ...bytes, stored }, known);
     return { bytes, fits: reasons.length === 0, reasons };
   }

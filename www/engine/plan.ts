@@ -49,8 +49,9 @@ export function plan({ config, footprint, tensors, context, kvCacheDtype, widens
     // Rotary tables, and the head of a model with tied embeddings, have no place.
     if (module === undefined || (path === "lm_head" && config.tie_word_embeddings)) continue;
     const part = name.slice(path.length + 1);
-    const linear = path === "lm_head" || path.endsWith("_proj");
     const stored = names.has(`${path}.weight.absmax`) || names.has(`${path}.SCB`);
+    const { packed_codes, int8_codes, other_weights, total } = module.true_bytes;
+    const codes = packed_codes + int8_codes;
     let scale = 0;
     let weight = 0;
     let passing = 0;
@@ -60,15 +61,15 @@ export function plan({ config, footprint, tensors, context, kvCacheDtype, widens
       if (names.has(`${path}.weight.nested_absmax`)) scale = FLOAT;
     } else if (stored && part !== "weight" && part !== "bias") {
       scale = bytes;
-    } else if (part === "weight" && !stored && isQuantized(module.kind)) {
-      const { packed_codes, int8_codes, other_weights, total } = module.true_bytes;
-      weight = packed_codes + int8_codes;
-      scale = total - other_weights - weight;
+    } else if (part === "weight" && !stored && codes > 0) {
+      weight = codes;
+      scale = total - other_weights - codes;
       // The stored values twice, and for int8 as 32-bit floats.
       passing = 2 * bytes + FLOAT * int8_codes;
     } else {
       weight = bytes;
-      passing = linear ? bytes : 0;
+      // The embedding goes into its place at once.
+      passing = path.endsWith("embed_tokens") ? 0 : bytes;
     }
     loading = Math.max(loading, held + weight + scale + passing);
     held += weight + scale;
@@ -78,7 +79,7 @@ export function plan({ config, footprint, tensors, context, kvCacheDtype, widens
   const kv_cache = kvCacheDtype === "int16" ? int16Bytes(config, context) : wide;
   // LLM.int8 reads a prompt at once, however long it is.
   const whole = modules.some(({ kind }) => kind === "int8");
-  const scratch = scratchBytes(config, context, whole ? Math.max(context, piece) : piece);
+  const scratch = scratchBytes(config, context, whole ? context : piece);
   const total = weights + scales + kv_cache + scratch;
   // The form changes layer by layer: one is there twice. And logits after every token of a piece, twice.
   const more = (widens ? Math.max(0, wide - kv_cache) + kv_cache / config.num_hidden_layers : 0) + 2 * FLOAT * piece * config.vocab_size;
@@ -96,14 +97,10 @@ export function plan({ config, footprint, tensors, context, kvCacheDtype, widens
 
 /** Why a plan cannot be carried out. */
 export function misfits(bytes: PlannedBytes, limits: Required<Limits>): Misfit[] {
-  const reasons: Misfit[] = [];
-  const check = (kind: Misfit["kind"], needed: number, available: number) => {
-    if (needed > available) reasons.push({ kind, needed, available });
-  };
-  check("memory", bytes.peak, limits.memory);
-  check("device", bytes.peak, limits.device);
-  check("storage", bytes.stored, limits.storage);
-  return reasons;
+  const needs = [["memory", bytes.peak], ["device", bytes.peak], ["storage", bytes.stored]] as const;
+  return needs
+    .map(([kind, needed]) => ({ kind, needed, available: limits[kind] }))
+    .filter(({ needed, available }) => needed > available);
 }
 
 /** The limits of this browser where the caller names none. */
@@ -120,11 +117,7 @@ export function completeLimits(given: Limits, storage: { usage: number; quota: n
 /** Keys and values in 16 bits, as the crate's `KvCacheDtype::bytes` counts them: blocks of 32 positions, heads padded to 16 elements, and a scale for each key and value. */
 function int16Bytes(config: ModelConfig, context: number): number {
   const heads = 2 * config.num_hidden_layers * config.num_key_value_heads;
-  return heads * roundedUp(context, 32) * (roundedUp(config.head_dim, 16) * 2 + FLOAT);
-}
-
-function roundedUp(n: number, multiple: number): number {
-  return Math.ceil(n / multiple) * multiple;
+  return heads * ((context + 31) & ~31) * (((config.head_dim + 15) & ~15) * 2 + FLOAT);
 }
 
 /** Buffers of the computation for `piece` tokens, as the crate's `Buffers` lists them. */
@@ -138,10 +131,6 @@ function scratchBytes(config: ModelConfig, context: number, piece: number): numb
   // The input of the widest layer again in the form its kernel takes.
   const kernel = 2 * Math.max(hidden, inner, query);
   return FLOAT * (piece * (residual + kernel) + scores + 2 * vocabulary + context + width / 2);
-}
-
-function isQuantized(kind: string): boolean {
-  return kind === "nf4" || kind === "fp4" || kind === "int8";
 }
 
 /** "model.layers.0.mlp.up_proj" of any of its tensors' names. */
