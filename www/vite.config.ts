@@ -113,8 +113,8 @@ function smaller(): Plugin {
   return {
     name: "smaller",
     apply: "build",
-    // What wasm-bindgen's script says to callers of its old ways, which nobody here goes.
-    transform: (code, id) => (/pkg\/[\w-]+\/nibblama\.js$/.test(id) ? code.replace(/console\.warn\('using deprecated[^\n]*/g, "") : null),
+    // wasm-bindgen's remarks on old ways of calling, which nobody here goes, and on a server's missing MIME type, which only costs time.
+    transform: (code, id) => (/pkg\/[\w-]+\/nibblama\.js$/.test(id) ? code.replace(/console\.warn\([^\n]*/g, "") : null),
     // After Vite has minified; a name's hash is that of what came before, which says the same.
     async generateBundle(_, bundle) {
       for (const chunk of Object.values(bundle)) {
