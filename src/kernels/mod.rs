@@ -43,6 +43,7 @@ pub use attention::{
     BLOCK as CACHE_BLOCK, CachedLayer, Head16, Queries, Stored, key_index, padded, value_index,
 };
 pub use calibrate::{DesignTiming, FastDesign, calibrate, set_fast_design};
+pub(crate) use rows::TOGETHER;
 #[cfg(all(target_arch = "wasm32", target_feature = "atomics"))]
 pub(crate) use rows::{fail, work};
 pub use rows::{set_threads, threads};
@@ -457,11 +458,31 @@ fn tokens(x: &[f32], y: &[f32], rows: usize, cols: usize) -> usize {
 /// # Panics
 /// When a length does not fit the shape of `w`.
 pub fn linear_4bit(x: &[f32], w: &Params4bit, y: &mut [f32], arithmetic: Arithmetic, scratch: &mut Scratch) {
-    let (rows, cols) = (w.rows(), w.cols());
-    check_4bit(w);
-    let tokens = tokens(x, y, rows, cols);
+    linear_4bit_each(x, &[w], &mut [y], arithmetic, scratch);
+}
+
+/// [`linear_4bit`] with up to [`TOGETHER`] matrices of the same quantization, which share the input and one job of the threads.
+pub(crate) fn linear_4bit_each(
+    x: &[f32],
+    ws: &[&Params4bit],
+    ys: &mut [&mut [f32]],
+    arithmetic: Arithmetic,
+    scratch: &mut Scratch,
+) {
+    assert_eq!(ws.len(), ys.len(), "a result for each matrix");
+    let (w, cols) = (ws[0], ws[0].cols());
+    let mut count = 0;
+    for (each, y) in ws.iter().zip(&*ys) {
+        assert!(same_activations(w, each), "matrices of one kind");
+        check_4bit(each);
+        count = tokens(x, y, each.rows(), cols);
+    }
+    if count == 0 {
+        return;
+    }
     if !vectors() {
-        return scalar::linear_4bit(x, w, y, compute_dtype(arithmetic));
+        let each = ws.iter().zip(ys);
+        return each.for_each(|(w, y)| scalar::linear_4bit(x, w, y, compute_dtype(arithmetic)));
     }
     let mut path = Path::Exact(0);
     let chosen = &mut path;
@@ -471,13 +492,20 @@ pub fn linear_4bit(x: &[f32], w: &Params4bit, y: &mut [f32], arithmetic: Arithme
         unreachable!("checked above")
     );
     let scratch = &*scratch;
-    rows::split(rows, cols, ROWS, tokens, y, |rows, out| {
+    rows::split(ys, cols, ROWS, count, &|i, rows, out| {
+        let w = ws[i];
         dispatch!(
             four_bit,
             (w: &Params4bit, scratch: &Scratch, path: Path, rows: Range<usize>, out: Columns<'_>),
             unreachable!("checked above")
         );
     });
+}
+
+/// Whether both matrices read activations in the same form.
+pub(crate) fn same_activations(a: &Params4bit, b: &Params4bit) -> bool {
+    let form = |w: &Params4bit| (w.cols(), w.quant_state.blocksize, w.quant_state.quant_type);
+    form(a) == form(b)
 }
 
 fn check_4bit(w: &Params4bit) {
@@ -495,18 +523,38 @@ fn check_4bit(w: &Params4bit) {
 /// # Panics
 /// When a length does not fit, or with more than 133,152 columns (i32 sums could overflow).
 pub fn linear_int8(x: &[f32], w: &Int8Params, threshold: f32, y: &mut [f32], scratch: &mut Scratch) {
-    let tokens = tokens(x, y, w.rows, w.cols);
-    assert_eq!(w.rows.checked_mul(w.cols), Some(w.cb.len()), "codes");
-    assert_eq!(w.scb.len(), w.rows, "row scales");
-    assert!(w.cols <= (i32::MAX / (127 * 127)) as usize, "too many columns");
-    let activations = &Int8Activations::quantize(x, w.cols, threshold);
+    linear_int8_each(x, &[w], threshold, &mut [y], scratch);
+}
+
+/// [`linear_int8`] with up to [`TOGETHER`] matrices, which share the input and one job of the threads.
+pub(crate) fn linear_int8_each(
+    x: &[f32],
+    ws: &[&Int8Params],
+    threshold: f32,
+    ys: &mut [&mut [f32]],
+    scratch: &mut Scratch,
+) {
+    assert_eq!(ws.len(), ys.len(), "a result for each matrix");
+    let (cols, mut count) = (ws[0].cols, 0);
+    for (w, y) in ws.iter().zip(&*ys) {
+        assert_eq!(w.cols, cols, "columns");
+        assert_eq!(w.rows.checked_mul(w.cols), Some(w.cb.len()), "codes");
+        assert_eq!(w.scb.len(), w.rows, "row scales");
+        count = tokens(x, y, w.rows, cols);
+    }
+    assert!(cols <= (i32::MAX / (127 * 127)) as usize, "too many columns");
+    if count == 0 {
+        return;
+    }
+    let activations = &Int8Activations::quantize(x, cols, threshold);
     if !vectors() {
-        return scalar::linear_int8(x, activations, w, y);
+        return ws.iter().zip(ys).for_each(|(w, y)| scalar::linear_int8(x, activations, w, y));
     }
     scratch.codes.clear();
     scratch.codes.extend(activations.ca.iter().map(|&c| i16::from(c)));
     let ca = scratch.codes.as_slice();
-    rows::split(w.rows, w.cols, ROWS, tokens, y, |rows, out| {
+    rows::split(ys, cols, ROWS, count, &|i, rows, out| {
+        let w = ws[i];
         dispatch!(
             int8,
             (
@@ -528,10 +576,29 @@ pub fn linear_int8(x: &[f32], w: &Int8Params, threshold: f32, y: &mut [f32], scr
 /// # Panics
 /// When a length does not fit.
 pub fn linear_floats(x: &[f32], w: &Floats, rows: usize, cols: usize, y: &mut [f32], scratch: &mut Scratch) {
-    let tokens = tokens(x, y, rows, cols);
-    assert_eq!(rows.checked_mul(cols), Some(w.len()), "weight length");
+    linear_floats_each(x, &[(w, rows)], cols, &mut [y], scratch);
+}
+
+/// [`linear_floats`] with up to [`TOGETHER`] matrices and their rows, which share the input and one job of the threads.
+pub(crate) fn linear_floats_each(
+    x: &[f32],
+    ws: &[(&Floats, usize)],
+    cols: usize,
+    ys: &mut [&mut [f32]],
+    scratch: &mut Scratch,
+) {
+    assert_eq!(ws.len(), ys.len(), "a result for each matrix");
+    let mut count = 0;
+    for (&(w, rows), y) in ws.iter().zip(&*ys) {
+        assert_eq!(rows.checked_mul(cols), Some(w.len()), "weight length");
+        count = tokens(x, y, rows, cols);
+    }
+    if count == 0 {
+        return;
+    }
     if !vectors() {
-        return scalar::linear_floats(x, w, rows, cols, y);
+        let each = ws.iter().zip(ys);
+        return each.for_each(|(&(w, rows), y)| scalar::linear_floats(x, w, rows, cols, y));
     }
     dispatch!(
         prepare_floats,
@@ -539,7 +606,8 @@ pub fn linear_floats(x: &[f32], w: &Floats, rows: usize, cols: usize, y: &mut [f
         unreachable!("checked above")
     );
     let scratch = &*scratch;
-    rows::split(rows, cols, ROWS, tokens, y, |rows, out| {
+    rows::split(ys, cols, ROWS, count, &|i, rows, out| {
+        let (w, _) = ws[i];
         dispatch!(
             floats,
             (w: &Floats, cols: usize, scratch: &Scratch, rows: Range<usize>, out: Columns<'_>),
@@ -610,7 +678,7 @@ pub fn attention(
     }
     let queries = &*queries;
     // Each position costs a product with its key and one with its value.
-    rows::split(width, 2 * (first + tokens), group, tokens, out, |range, mut out| match stored {
+    rows::split(&mut [out], 2 * (first + tokens), group, tokens, &|_, range, mut out| match stored {
         Stored::Int16 { .. } if vectors() => dispatch!(
             attention::int16,
             (queries: &Queries, layer: &CachedLayer<'_>, first: usize, range: Range<usize>, out: Columns<'_>),

@@ -13,13 +13,18 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Multiplications from which a product is shared out: about 75 microseconds of near-exact arithmetic on one thread. Waking a
-/// thread and waiting for it costs about 30; 1024 x 1024 lost a tenth by it.
-const MIN_WORK: usize = 3 << 19;
-/// Pieces per thread, so that a thread that is held up leaves the rest of its share to others.
-const PIECES: usize = 4;
-/// Looks at a counter before going to sleep.
-const SPINS: u32 = 4000;
+/// Multiplications from which a job is shared with threads that are awake: about 12 microseconds of near-exact arithmetic
+/// on one thread.
+const MIN_WORK: usize = 1 << 18;
+/// Multiplications that lie between two times that sleeping threads are woken. That takes the caller some 5 microseconds,
+/// which is lost where they do not come, as on a busy machine.
+const WAKE_WORK: usize = 1 << 23;
+/// Multiplications of the smallest piece, about 3 microseconds: as long as that may one thread wait for another at the end.
+const PIECE_WORK: usize = 1 << 16;
+/// Matrices of one job at most.
+pub const TOGETHER: usize = 3;
+/// Looks at a counter before going to sleep, about 5 microseconds.
+const SPINS: u32 = 16000;
 
 /// Columns of a (tokens, stride) array of results: those of one range of rows of the matrix. Other threads may
 /// hold other ranges of the same array.
@@ -55,40 +60,69 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// Calls `f(range, columns)` for ranges that cover `0..rows`, all but the last multiples of `multiple` long, on as
-/// many threads as pay for products of `cols` columns. `y` is (tokens, rows).
+/// Calls `f(i, range, columns)` for ranges that cover the rows of every `ys[i]`, (tokens, rows) each, all but the last of
+/// one multiples of `multiple` long, on as many threads as pay for products of `cols` columns.
+///
+/// # Panics
+/// With more than [`TOGETHER`] of them.
 pub fn split(
-    rows: usize,
+    ys: &mut [&mut [f32]],
     cols: usize,
     multiple: usize,
     tokens: usize,
-    y: &mut [f32],
-    f: impl Fn(Range<usize>, Columns<'_>) + Sync,
+    f: &(dyn Fn(usize, Range<usize>, Columns<'_>) + Sync),
 ) {
-    assert_eq!(tokens.checked_mul(rows), Some(y.len()), "output length");
-    let threads = threads();
-    let work = y.len().saturating_mul(cols);
-    // The lock also keeps a second product, of another thread, from the pool.
-    let pool = if threads > 1 && work >= MIN_WORK { POOL.try_lock().ok() } else { None };
-    let address = Address(y.as_mut_ptr());
-    // SAFETY: the ranges do not overlap, and `y` is borrowed until all are done.
-    let columns = |range: &Range<usize>| unsafe { Columns::new(address.get(), tokens, rows, range) };
-    if pool.is_none() {
-        return f(0..rows, columns(&(0..rows)));
+    assert!(ys.len() <= TOGETHER && tokens > 0, "{} matrices, {tokens} tokens", ys.len());
+    let mut parts = [(Address(std::ptr::null_mut()), 0); TOGETHER];
+    let (mut units, mut elements) = (0, 0);
+    for (part, y) in parts.iter_mut().zip(ys) {
+        assert!(y.len().is_multiple_of(tokens), "output length");
+        let rows = y.len() / tokens;
+        *part = (Address(y.as_mut_ptr()), rows);
+        units += rows.div_ceil(multiple);
+        elements += y.len();
     }
-    let piece = rows.div_ceil(threads * PIECES).next_multiple_of(multiple);
+    // Units are counted over all parts.
+    let run = |units: Range<usize>| {
+        let mut before = 0;
+        for (i, &(address, rows)) in parts.iter().enumerate() {
+            let row = |unit: usize| (unit.saturating_sub(before) * multiple).min(rows);
+            let range = row(units.start)..row(units.end);
+            before += rows.div_ceil(multiple);
+            if !range.is_empty() {
+                // SAFETY: no other piece has these rows, and `ys` is borrowed until all are done.
+                let columns = unsafe { Columns::new(address.get(), tokens, rows, &range) };
+                f(i, range, columns);
+            }
+        }
+    };
+    let (threads, work) = (threads(), elements.saturating_mul(cols));
+    // The lock also keeps a second job, of another thread, from the pool.
+    let pool = if threads > 1 && work >= MIN_WORK { POOL.try_lock().ok() } else { None };
+    let Some(mut since) = pool else { return run(0..units) };
+    *since = since.saturating_add(work);
+    let wake = *since >= WAKE_WORK;
+    if !wake && SPINNING.load(Ordering::Acquire) == 0 {
+        return run(0..units);
+    }
+    let least = (PIECE_WORK / (work / units)).max(1);
     let next = AtomicUsize::new(0);
-    fork_join(&|| {
+    let woken = fork_join(wake, &|| {
         loop {
-            let start = next.fetch_add(piece, Ordering::Relaxed);
-            if start >= rows {
+            // Large pieces first: the last ones decide how long a thread waits for another.
+            let start = next.load(Ordering::Relaxed);
+            if start >= units {
                 return;
             }
-            let range = start..rows.min(start + piece);
-            let columns = columns(&range);
-            f(range, columns);
+            let end = units.min(start + ((units - start) / (2 * threads)).max(least));
+            if next.compare_exchange(start, end, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                run(start..end);
+            }
         }
     });
+    if woken {
+        *since = 0;
+    }
 }
 
 /// A pointer that closures of several threads hold.
@@ -106,9 +140,9 @@ unsafe impl Send for Address {}
 // SAFETY: as above.
 unsafe impl Sync for Address {}
 
-/// Held while a product is shared out.
-static POOL: Mutex<()> = Mutex::new(());
-static STATE: Mutex<State> = Mutex::new(State { job: None, number: 0, active: 0 });
+/// Held while a job is shared out: multiplications since threads were last woken.
+static POOL: Mutex<usize> = Mutex::new(0);
+static STATE: Mutex<State> = Mutex::new(State { job: None, number: 0, active: 0, asleep: 0 });
 /// A job is there.
 static WORK: Condvar = Condvar::new();
 /// No worker is active.
@@ -116,6 +150,8 @@ static DONE: Condvar = Condvar::new();
 /// `State::number` and `State::active`, to be looked at without the lock.
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 static ACTIVE: AtomicUsize = AtomicUsize::new(0);
+/// Workers that look for a job without sleeping.
+static SPINNING: AtomicUsize = AtomicUsize::new(0);
 /// Threads in use, the caller's included, and workers there are.
 static THREADS: AtomicUsize = AtomicUsize::new(1);
 #[cfg_attr(all(target_arch = "wasm32", not(target_feature = "atomics")), allow(dead_code))]
@@ -128,6 +164,8 @@ struct State {
     job: Option<&'static (dyn Fn() + Sync)>,
     number: u32,
     active: usize,
+    /// Workers that wait for [`WORK`].
+    asleep: usize,
 }
 
 fn lock() -> MutexGuard<'static, State> {
@@ -135,8 +173,9 @@ fn lock() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs `job` on this thread and on every worker that wakes in time; returns when all are done.
-fn fork_join(job: &(dyn Fn() + Sync)) {
+/// Runs `job` on this thread and on every worker that comes in time, after waking those that sleep if `wake` says so;
+/// returns when all are done, and whether any was woken.
+fn fork_join(wake: bool, job: &(dyn Fn() + Sync)) -> bool {
     /// Waits for the workers also when `job` panics here.
     struct Join;
     impl Drop for Join {
@@ -156,20 +195,28 @@ fn fork_join(job: &(dyn Fn() + Sync)) {
     // SAFETY: `Join` ends the life of the reference before this function returns or unwinds.
     let job = unsafe { std::mem::transmute::<&(dyn Fn() + Sync), &'static (dyn Fn() + Sync)>(job) };
     let join = Join;
-    {
+    let wake = {
         let mut state = lock();
         state.job = Some(job);
         state.number = state.number.wrapping_add(1);
         NUMBER.store(state.number, Ordering::Release);
+        wake && state.asleep > 0
+    };
+    if wake {
+        WORK.notify_all();
     }
-    WORK.notify_all();
     job();
     drop(join);
     assert!(!FAILED.load(Ordering::Acquire), "a thread of the pool stopped");
+    wake
 }
 
 /// Threads that products are shared out to, the caller's included.
 pub fn threads() -> usize {
+    // Known where there can be no others, so that a build without threads holds nothing of the pool.
+    if cfg!(all(target_arch = "wasm32", not(target_feature = "atomics"))) {
+        return 1;
+    }
     THREADS.load(Ordering::Relaxed)
 }
 
@@ -201,28 +248,32 @@ pub fn work() -> ! {
 #[cfg_attr(all(target_arch = "wasm32", not(target_feature = "atomics")), allow(dead_code))]
 fn work_as(index: usize) -> ! {
     let mut seen = 0;
+    SPINNING.fetch_add(1, Ordering::AcqRel);
     loop {
-        let _ = (0..SPINS).find(|_| NUMBER.load(Ordering::Acquire) != seen);
+        let new = (0..SPINS).any(|_| NUMBER.load(Ordering::Acquire) != seen);
+        SPINNING.fetch_sub(1, Ordering::AcqRel);
         let mut state = lock();
-        let job = loop {
-            match state.job {
-                Some(job) if state.number != seen && index + 1 < threads() => {
-                    seen = state.number;
-                    state.active += 1;
-                    ACTIVE.store(state.active, Ordering::Release);
-                    break job;
-                }
-                _ => {
-                    seen = state.number;
-                    state = WORK.wait(state).unwrap_or_else(PoisonError::into_inner);
-                }
-            }
-        };
+        if !new && state.number == seen {
+            state.asleep += 1;
+            state = WORK.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.asleep -= 1;
+        }
+        seen = state.number;
+        let job = state.job.filter(|_| index + 1 < threads());
+        if job.is_some() {
+            state.active += 1;
+            ACTIVE.store(state.active, Ordering::Release);
+        }
         drop(state);
-        let failure = OnPanic;
-        job();
-        std::mem::forget(failure);
-        leave();
+        if let Some(job) = job {
+            let failure = OnPanic;
+            job();
+            std::mem::forget(failure);
+        }
+        SPINNING.fetch_add(1, Ordering::AcqRel);
+        if job.is_some() {
+            leave();
+        }
     }
 }
 
@@ -230,7 +281,7 @@ fn leave() {
     let mut state = lock();
     state.active = state.active.saturating_sub(1);
     ACTIVE.store(state.active, Ordering::Release);
-    if state.active == 0 {
+    if state.active == 0 && state.job.is_none() {
         DONE.notify_all();
     }
 }
@@ -262,22 +313,25 @@ mod tests {
     #[test]
     fn every_row_is_computed_once_on_any_number_of_threads() {
         let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let (rows, tokens) = (1000, 3);
+        let (sizes, tokens) = ([1000, 7, 256], 3);
         for threads in [1, 2, 5] {
             assert_eq!(set_threads(threads), threads);
             for cols in [1, 4096] {
                 for _ in 0..20 {
-                    let mut y = vec![f32::NAN; tokens * rows];
-                    split(rows, cols, 16, tokens, &mut y, |range, mut out| {
+                    let mut ys = sizes.map(|rows| vec![f32::NAN; tokens * rows]);
+                    let mut parts = ys.each_mut().map(Vec::as_mut_slice);
+                    split(&mut parts, cols, 16, tokens, &|i, range, mut out| {
                         assert!(range.start.is_multiple_of(16));
                         for t in 0..out.tokens() {
                             for (y, r) in out.of_token(t).iter_mut().zip(range.clone()) {
-                                assert!(y.is_nan(), "row {r} twice");
-                                *y = (t * rows + r) as f32;
+                                assert!(y.is_nan(), "row {r} of {i} twice");
+                                *y = (t * sizes[i] + r) as f32;
                             }
                         }
                     });
-                    assert!(y.iter().enumerate().all(|(i, &y)| y == i as f32));
+                    for y in ys {
+                        assert!(y.iter().enumerate().all(|(i, &y)| y == i as f32));
+                    }
                 }
             }
         }
@@ -291,7 +345,7 @@ mod tests {
         let caller = std::thread::current().id();
         let result = std::panic::catch_unwind(|| {
             let begun = AtomicBool::new(false);
-            fork_join(&|| {
+            fork_join(true, &|| {
                 if std::thread::current().id() != caller {
                     begun.store(true, Ordering::Release);
                     panic!("a worker's panic, part of the test");

@@ -3,7 +3,7 @@
 use super::lora::LoraPair;
 use crate::error::Result;
 use crate::kernels::scalar::round_to;
-use crate::kernels::{self, Arithmetic, Scratch};
+use crate::kernels::{self, Arithmetic, Scratch, TOGETHER};
 use crate::quant::bnb::{OutputTensor, tensors_of, tensors_of_int8};
 use crate::quant::four_bit::check_blocksize;
 use crate::quant::{
@@ -171,22 +171,77 @@ impl Linear {
         arithmetic: Arithmetic,
         scratch: &mut LinearScratch,
     ) {
-        match &self.matrix {
-            Matrix::Dense(values) => {
-                kernels::linear_floats(x, values, self.rows, self.cols, y, &mut scratch.kernels);
+        Self::forward_each(&[self], x, &mut [y], &[lora], arithmetic, scratch);
+    }
+
+    /// [`Linear::forward`] of up to [`kernels::TOGETHER`] layers that share their input. Where they are quantized alike it
+    /// is prepared once, and one job of the threads computes them all.
+    pub(crate) fn forward_each(
+        layers: &[&Linear],
+        x: &[f32],
+        ys: &mut [&mut [f32]],
+        loras: &[Option<&LoraPair>],
+        arithmetic: Arithmetic,
+        scratch: &mut LinearScratch,
+    ) {
+        let (first, n) = (layers[0], layers.len());
+        if !layers.iter().all(|layer| first.shares_activations(layer)) {
+            for ((layer, y), lora) in layers.iter().zip(ys).zip(loras) {
+                layer.forward(x, y, *lora, arithmetic, scratch);
             }
-            Matrix::FourBit(params) => kernels::linear_4bit(x, params, y, arithmetic, &mut scratch.kernels),
+            return;
+        }
+        let (cols, kernels) = (first.cols, &mut scratch.kernels);
+        let mut rounding = ComputeDtype::Float32;
+        match &first.matrix {
+            Matrix::Dense(values) => {
+                let mut ws = [(values, first.rows); TOGETHER];
+                for (w, layer) in ws.iter_mut().zip(layers) {
+                    if let Matrix::Dense(values) = &layer.matrix {
+                        *w = (values, layer.rows);
+                    }
+                }
+                kernels::linear_floats_each(x, &ws[..n], cols, ys, kernels);
+            }
+            Matrix::FourBit(params) => {
+                let mut ws = [params; TOGETHER];
+                for (w, layer) in ws.iter_mut().zip(layers) {
+                    if let Matrix::FourBit(params) = &layer.matrix {
+                        *w = params;
+                    }
+                }
+                kernels::linear_4bit_each(x, &ws[..n], ys, arithmetic, kernels);
+                if let Arithmetic::Emulated(dtype) = arithmetic {
+                    rounding = dtype;
+                }
+            }
             Matrix::Int8 { params, threshold } => {
-                kernels::linear_int8(x, params, *threshold, y, &mut scratch.kernels);
+                let mut ws = [params; TOGETHER];
+                for (w, layer) in ws.iter_mut().zip(layers) {
+                    if let Matrix::Int8 { params, .. } = &layer.matrix {
+                        *w = params;
+                    }
+                }
+                kernels::linear_int8_each(x, &ws[..n], *threshold, ys, kernels);
             }
         }
-        let rounding = match (&self.matrix, arithmetic) {
-            (Matrix::FourBit(_), Arithmetic::Emulated(dtype)) => dtype,
-            _ => ComputeDtype::Float32,
-        };
-        self.finish(y, rounding);
-        if let Some(lora) = lora {
-            add_lora(lora, x, y, scratch);
+        for ((layer, y), lora) in layers.iter().zip(ys).zip(loras) {
+            layer.finish(y, rounding);
+            if let Some(lora) = lora {
+                add_lora(lora, x, y, scratch);
+            }
+        }
+    }
+
+    /// Whether both read their input in the same form.
+    fn shares_activations(&self, other: &Linear) -> bool {
+        match (&self.matrix, &other.matrix) {
+            (Matrix::Dense(_), Matrix::Dense(_)) => self.cols == other.cols,
+            (Matrix::FourBit(a), Matrix::FourBit(b)) => kernels::same_activations(a, b),
+            (Matrix::Int8 { params: a, threshold: s }, Matrix::Int8 { params: b, threshold: t }) => {
+                (a.cols, s) == (b.cols, t)
+            }
+            _ => false,
         }
     }
 

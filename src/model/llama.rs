@@ -368,9 +368,9 @@ impl Llama {
         let lora = |k: usize| adapter.and_then(|pairs| pairs[i * LINEARS_PER_LAYER + k].as_ref());
 
         kernels::rms_norm(&s.x, &layer.input_layernorm, eps, &mut s.normed);
-        layer.q_proj.forward(&s.normed, &mut s.q, lora(0), arithmetic, &mut s.linear);
-        layer.k_proj.forward(&s.normed, &mut s.k, lora(1), arithmetic, &mut s.linear);
-        layer.v_proj.forward(&s.normed, &mut s.v, lora(2), arithmetic, &mut s.linear);
+        let layers = [&layer.q_proj, &layer.k_proj, &layer.v_proj];
+        let (mut ys, pairs) = ([&mut s.q[..], &mut s.k, &mut s.v], [lora(0), lora(1), lora(2)]);
+        Linear::forward_each(&layers, &s.normed, &mut ys, &pairs, arithmetic, &mut s.linear);
         for t in 0..tokens {
             let (cos, sin) = (&s.cos[t * head_dim / 2..], &s.sin[t * head_dim / 2..]);
             let (cos, sin) = (&cos[..head_dim / 2], &sin[..head_dim / 2]);
@@ -385,8 +385,8 @@ impl Llama {
         kernels::add_assign(&mut s.x, &s.added);
 
         kernels::rms_norm(&s.x, &layer.post_attention_layernorm, eps, &mut s.normed);
-        layer.gate_proj.forward(&s.normed, &mut s.gate, lora(4), arithmetic, &mut s.linear);
-        layer.up_proj.forward(&s.normed, &mut s.up, lora(5), arithmetic, &mut s.linear);
+        let (layers, mut ys) = ([&layer.gate_proj, &layer.up_proj], [&mut s.gate[..], &mut s.up]);
+        Linear::forward_each(&layers, &s.normed, &mut ys, &[lora(4), lora(5)], arithmetic, &mut s.linear);
         kernels::silu_mul(&mut s.gate, &s.up);
         layer.down_proj.forward(&s.gate, &mut s.added, lora(6), arithmetic, &mut s.linear);
         kernels::add_assign(&mut s.x, &s.added);
