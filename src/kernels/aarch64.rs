@@ -76,6 +76,7 @@ impl Simd for Neon {
         min_f32(a, b) = from_f!(vbslq_f32(vcltq_f32(f!(a), f!(b)), f!(a), f!(b)));
         max_f32(a, b) = from_f!(vbslq_f32(vcgtq_f32(f!(a), f!(b)), f!(a), f!(b)));
         gt_f32(a, b) = from_u32!(vcgtq_f32(f!(a), f!(b)));
+        nan_f32(a) = vmvnq_u8(from_u32!(vceqq_f32(f!(a), f!(a))));
         round_f32(a) = from_f!(vrndnq_f32(f!(a)));
         to_i32(a) = from_s32!(vcvtq_s32_f32(f!(a)));
         from_i32(a) = from_f!(vcvtq_f32_s32(s32!(a)));

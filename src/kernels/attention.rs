@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::elementwise::{axpy, dot, exp, softmax};
+use super::elementwise::{axpy, dot, exp, exp_constants, softmax};
 use super::rows::Columns;
 use super::scalar::{self, CODE_LIMIT};
 use super::simd::Simd;
@@ -21,14 +21,21 @@ pub const fn padded(head_dim: usize) -> usize {
     head_dim.next_multiple_of(16)
 }
 
-/// Where element `d` of the key at `position` lies: pairs of elements, position after position within a block.
+/// Where element `d` of the key at `position` lies: pairs of elements of 8 positions, 16 numbers, one after the other,
+/// then those of the next 8 positions of the block.
 pub const fn key_index(width: usize, position: usize, d: usize) -> usize {
-    position / BLOCK * BLOCK * width + d / 2 * 2 * BLOCK + position % BLOCK * 2 + d % 2
+    let (block, eight) = (position / BLOCK, position % BLOCK / 8);
+    (block * BLOCK + eight * 8) * width + d / 2 * 16 + position % 8 * 2 + d % 2
 }
 
-/// Where element `d` of the value at `position` lies: pairs of positions, element after element within a block.
+/// Where element `d` of the value at `position` lies: pairs of positions of 8 elements, 16 numbers, one after the other,
+/// then those of the next 8 elements.
 pub const fn value_index(width: usize, position: usize, d: usize) -> usize {
-    position / BLOCK * BLOCK * width + position % BLOCK / 2 * 2 * width + d * 2 + position % 2
+    position / BLOCK * BLOCK * width
+        + d / 8 * 8 * BLOCK
+        + position % BLOCK / 2 * 16
+        + d % 8 * 2
+        + position % 2
 }
 
 /// Keys and values of a layer, axes (kv head, position, head dimension).
@@ -135,19 +142,92 @@ impl Queries {
         64 * self.codes.capacity() + 4 * self.scales.capacity()
     }
 
-    pub(super) fn quantize(&mut self, q: &[f32], head_dim: usize) {
-        let (heads, units) = (q.len() / head_dim, head_dim.div_ceil(32));
+    /// Room for `heads` of them, all zero.
+    pub(super) fn clear(&mut self, heads: usize, head_dim: usize) {
         self.codes.clear();
-        self.codes.resize(heads * units, [0; 16]);
+        self.codes.resize(heads * head_dim.div_ceil(32), [0; 16]);
         self.scales.clear();
-        let mut codes = vec![0; 32 * units];
-        for (q, units) in q.chunks_exact(head_dim).zip(self.codes.chunks_exact_mut(units)) {
-            self.scales.push(scalar::codes(q, &mut codes[..head_dim]));
-            for (pair, codes) in units.as_flattened_mut().iter_mut().zip(codes.as_chunks::<2>().0) {
-                *pair = u32::from(codes[0] as u16) | u32::from(codes[1] as u16) << 16;
-            }
+    }
+}
+
+/// See [`scalar::codes`]: hands out the codes of `x` eight at a time, padded with zeros, and returns their scale.
+#[inline(always)]
+fn codes<S: Simd>(s: S, x: &[f32], mut put: impl FnMut(usize, S::V)) -> f32 {
+    let eight = |i: usize| {
+        let x = &x[8 * i..];
+        let mut block = [0.0; 8];
+        match x.first_chunk::<8>() {
+            Some(x) => block = *x,
+            None => block[..x.len()].copy_from_slice(x),
+        }
+        let halves = block.as_chunks::<4>().0;
+        [s.load(&halves[0]), s.load(&halves[1])]
+    };
+    let (zero, magnitude) = (s.splat_f32(0.0), s.splat_u32(0x7fff_ffff));
+    let (mut max, mut poison) = (zero, zero);
+    for i in 0..x.len().div_ceil(8) {
+        for x in eight(i) {
+            max = s.max_f32(s.and(x, magnitude), max);
+            poison = s.add_f32(poison, s.mul_f32(x, zero));
         }
     }
+    let max = s.lanes_f32(max).into_iter().fold(0.0, |max: f32, x| if max < x { x } else { max });
+    let (scale, inverse) = scalar::code_scale(max, s.sum_f32(poison));
+    let inverse = s.splat_f32(inverse);
+    for i in 0..x.len().div_ceil(8) {
+        let [a, b] = eight(i).map(|x| s.to_i32(s.round_f32(s.mul_f32(x, inverse))));
+        let codes = s.narrow_i32(a, b);
+        put(i, if scale.is_nan() { zero } else { codes });
+    }
+    scale
+}
+
+/// Quantizes queries, (tokens, heads, head_dim).
+#[cfg_attr(target_arch = "wasm32", inline(never))]
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
+pub fn queries<S: Simd>(s: S, q: &[f32], head_dim: usize, queries: &mut Queries) {
+    let units = queries.codes.chunks_exact_mut(head_dim.div_ceil(32));
+    for (q, units) in q.chunks_exact(head_dim).zip(units) {
+        let pairs = units.as_flattened_mut().as_chunks_mut::<4>().0;
+        queries.scales.push(codes(s, q, |i, v| s.store(&mut pairs[i], v)));
+    }
+}
+
+/// Puts a key and a value at `position` of a head of a 16-bit cache, and their scales into `scales`.
+#[cfg_attr(target_arch = "wasm32", inline(never))]
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
+pub fn store_int16<S: Simd>(
+    s: S,
+    [key, value]: [&[f32]; 2],
+    [keys, values]: [&mut [[i16; 8]]; 2],
+    position: usize,
+    scales: &mut [f32; 2],
+) {
+    let width = padded(key.len());
+    let first = key_index(width, position, 0) / 8;
+    scales[0] = codes(s, key, |i, v| {
+        let mut codes = [0; 8];
+        s.store(&mut codes, v);
+        for (j, pair) in codes.as_chunks::<2>().0.iter().enumerate() {
+            let at = position % 4 * 2;
+            keys[first + (4 * i + j) * 2][at..at + 2].copy_from_slice(pair);
+        }
+    });
+    let first = value_index(width, position, 0) / 8;
+    let odd = position % 2 == 1;
+    let kept = s.splat_u32(if odd { 0xffff } else { 0xffff_0000 });
+    let zero = s.splat_u32(0);
+    scales[1] = codes(s, value, |i, v| {
+        let halves = if odd {
+            [s.low_u16(zero, v), s.high_u16(zero, v)]
+        } else {
+            [s.low_u16(v, zero), s.high_u16(v, zero)]
+        };
+        for (pairs, half) in values[first + i * BLOCK..][..2].iter_mut().zip(halves) {
+            let pair = s.or(s.and(s.load(pairs), kept), half);
+            s.store(pairs, pair);
+        }
+    });
 }
 
 /// The columns `range` of the output, whole groups of heads, over a 16-bit cache. See [`scalar::attention_int16`].
@@ -181,9 +261,9 @@ pub fn int16<S: Simd>(
             let mut row = (block * BLOCK).saturating_sub(first) * group;
             while row < rows {
                 row += match rows - row {
-                    1 => pass.block(s, &head, block, row, [query(row)]),
-                    3 => pass.block(s, &head, block, row, [query(row), query(row + 1), query(row + 2)]),
-                    _ => pass.block(s, &head, block, row, [query(row), query(row + 1)]),
+                    1 => pass.block::<S, 1, 2>(s, &head, block, row, [query(row)]),
+                    3 => pass.block::<S, 3, 1>(s, &head, block, row, [0, 1, 2].map(|r| query(row + r))),
+                    _ => pass.block::<S, 2, 2>(s, &head, block, row, [query(row), query(row + 1)]),
                 };
             }
         }
@@ -211,10 +291,10 @@ struct Pass {
 
 impl Pass {
     /// Takes a block of positions into account for the queries from `row` on, pairs of codes with their scale. Returns
-    /// how many they are.
+    /// how many they are. The sums of `G` times two vectors of each query fit the registers.
     #[cfg_attr(target_arch = "wasm32", inline(never))]
     #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
-    fn block<S: Simd, const R: usize>(
+    fn block<S: Simd, const R: usize, const G: usize>(
         &mut self,
         s: S,
         head: &Head16<'_>,
@@ -223,47 +303,56 @@ impl Pass {
         queries: [(&[[u32; 16]], f32); R],
     ) -> usize {
         let vectors = BLOCK * self.width / 8;
-        let keys = &head.keys[block * vectors..][..vectors];
-        let values = &head.values[block * vectors..][..vectors];
+        let keys = head.keys[block * vectors..][..vectors].as_chunks::<2>().0;
+        let values = head.values[block * vectors..][..vectors].as_chunks::<2>().0;
         let positions = block * BLOCK..(block + 1) * BLOCK;
-        let key_scales = head.key_scales[positions.clone()].as_chunks::<4>().0;
+        let key_scales = head.key_scales[positions.clone()].as_chunks::<8>().0;
         let value_scales = head.value_scales[positions].as_chunks::<4>().0;
         let scale = 1.0 / (head.head_dim as f32).sqrt();
 
         let mut scores = [[[0.0; 4]; 8]; R];
-        for half in [0, 4] {
-            let mut totals = [[s.splat_f32(0.0); 4]; R];
-            for (unit, keys) in keys.chunks(16 * 8).enumerate() {
-                let acc = product(s, keys, 8, half, queries.map(|(codes, _)| &codes[unit]));
+        for first in (0..4).step_by(G) {
+            let mut totals = [[[s.splat_f32(0.0); 2]; G]; R];
+            for unit in 0..head.head_dim.div_ceil(32) {
+                let acc = product::<S, R, G>(
+                    s,
+                    keys,
+                    self.width / 2,
+                    first,
+                    16 * unit,
+                    queries.map(|(codes, _)| &codes[unit]),
+                );
                 for r in 0..R {
-                    for i in 0..4 {
-                        totals[r][i] = s.add_f32(totals[r][i], s.from_i32(acc[r][i]));
+                    for g in 0..G {
+                        for i in 0..2 {
+                            totals[r][g][i] = s.add_f32(totals[r][g][i], s.from_i32(acc[r][g][i]));
+                        }
                     }
                 }
             }
             for r in 0..R {
                 let scale = s.splat_f32(queries[r].1 * scale);
-                for i in 0..4 {
-                    let scaled = s.mul_f32(s.mul_f32(totals[r][i], s.load(&key_scales[half + i])), scale);
-                    s.store(&mut scores[r][half + i], scaled);
+                for g in 0..G {
+                    let key_scales = key_scales[first + g].as_chunks::<4>().0;
+                    for i in 0..2 {
+                        let scaled = s.mul_f32(s.mul_f32(totals[r][g][i], s.load(&key_scales[i])), scale);
+                        s.store(&mut scores[r][2 * (first + g) + i], scaled);
+                    }
                 }
             }
         }
         let mut codes = [[0; 16]; R];
-        let mut scales = [(0.0, 0.0); R];
-        for r in 0..R {
-            let seen = self.first + (row + r) / self.group + 1 - block * BLOCK;
-            let state = &mut self.softmax[row + r];
-            scales[r] = weights(s, &mut scores[r], seen, state, value_scales, &mut codes[r]);
-        }
-        for i in (0..self.width / 4).step_by(4) {
-            let acc = product(s, values, self.width / 4, i, codes.each_ref());
+        let seen = |r: usize| self.first + (row + r) / self.group + 1 - block * BLOCK;
+        let seen: [usize; R] = std::array::from_fn(seen);
+        let scales = weights(s, &mut scores, seen, &mut self.softmax[row..], value_scales, &mut codes);
+        for first in (0..self.width / 8).step_by(G) {
+            let acc = product::<S, R, G>(s, values, BLOCK / 2, first, 0, codes.each_ref());
             for r in 0..R {
-                let sums = &mut self.sums[(row + r) * self.width + 4 * i..][..16];
+                let sums = &mut self.sums[(row + r) * self.width + 8 * first..][..8 * G];
                 let (before, now) = (s.splat_f32(scales[r].0), s.splat_f32(scales[r].1));
-                for (sum, acc) in sums.as_chunks_mut::<4>().0.iter_mut().zip(acc[r]) {
+                for (sum, acc) in sums.as_chunks_mut::<4>().0.iter_mut().zip(acc[r].as_flattened()) {
                     let rescaled = s.mul_f32(s.load(sum), before);
-                    s.store(sum, s.add_f32(rescaled, s.mul_f32(s.from_i32(acc), now)));
+                    s.store(sum, s.add_f32(rescaled, s.mul_f32(s.from_i32(*acc), now)));
                 }
             }
         }
@@ -271,82 +360,101 @@ impl Pass {
     }
 }
 
-/// `m` (pairs, lanes), 8 or 16 pairs, times vectors of pairs: of the lanes `4 * first..4 * first + 16`.
-#[inline(always)]
-fn product<S: Simd, const R: usize>(
+/// `m` (groups, pairs, two vectors) times vectors of at most 16 pairs: sums over the pairs from `pair` on, for `G` groups
+/// from `first` on.
+#[cfg_attr(target_arch = "wasm32", inline(never))]
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
+fn product<S: Simd, const R: usize, const G: usize>(
     s: S,
-    m: &[[i16; 8]],
-    lanes: usize,
+    m: &[[[i16; 8]; 2]],
+    pairs: usize,
     first: usize,
+    pair: usize,
     x: [&[u32; 16]; R],
-) -> [[S::V; 4]; R] {
-    let mut acc = [[s.splat_u32(0); 4]; R];
-    for (j, m) in m.chunks_exact(lanes).enumerate() {
-        let m = &m[first..][..4];
+) -> [[[S::V; 2]; G]; R] {
+    let n = (pairs - pair).min(16);
+    let m: [&[[[i16; 8]; 2]]; G] = std::array::from_fn(|g| &m[(first + g) * pairs + pair..][..n]);
+    let mut acc = [[[s.splat_u32(0); 2]; G]; R];
+    for j in 0..n {
         let mut pairs = [s.splat_u32(0); R];
         for r in 0..R {
-            pairs[r] = s.splat_u32(x[r][j % 16]);
+            pairs[r] = s.splat_u32(x[r][j]);
         }
-        for i in 0..4 {
-            let v = s.load(&m[i]);
-            for r in 0..R {
-                acc[r][i] = s.add_i32(acc[r][i], s.dot_i16(v, pairs[r]));
+        for g in 0..G {
+            for i in 0..2 {
+                let v = s.load(&m[g][j][i]);
+                for r in 0..R {
+                    acc[r][g][i] = s.add_i32(acc[r][g][i], s.dot_i16(v, pairs[r]));
+                }
             }
         }
     }
     acc
 }
 
-/// One step of the online softmax: from the scores of a block, of which the first `seen` count, to the codes of its
-/// weights. Returns what the sums so far are multiplied with, and the scale of the codes.
+/// One step of the online softmax of `R` queries: from the scores of a block, of which the first `seen` count, to the
+/// codes of its weights. Returns what the sums so far are multiplied with, and the scale of the codes.
 #[cfg_attr(target_arch = "wasm32", inline(never))]
 #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
-fn weights<S: Simd>(
+fn weights<S: Simd, const R: usize>(
     s: S,
-    scores: &mut [[f32; 4]; 8],
-    seen: usize,
-    (max, sum): &mut (f32, f32),
+    scores: &mut [[[f32; 4]; 8]; R],
+    seen: [usize; R],
+    states: &mut [(f32, f32)],
     value_scales: &[[f32; 4]],
-    codes: &mut [u32; 16],
-) -> (f32, f32) {
-    let mut scales = [[0.0; 4]; 8];
-    scales.copy_from_slice(value_scales);
-    if let Some(unseen) = scores.as_flattened_mut().get_mut(seen..) {
-        unseen.fill(f32::NEG_INFINITY);
-        scales.as_flattened_mut()[seen..].fill(0.0);
+    codes: &mut [[u32; 16]; R],
+) -> [(f32, f32); R] {
+    // The greatest lane, in every lane.
+    let pairs = |x: S::V| s.max_f32(s.odd_u32(x, x), s.even_u32(x, x));
+    let greatest = |x: S::V| pairs(pairs(x));
+    let mut results = [(1.0, 0.0); R];
+    let mut maxima = [s.splat_f32(0.0); R];
+    // One step for all queries, then the next: each waits for the one before.
+    for r in 0..R {
+        if let Some(unseen) = scores[r].as_flattened_mut().get_mut(seen[r]..) {
+            unseen.fill(f32::NEG_INFINITY);
+        }
+        let before = states[r].0;
+        let now = scores[r].iter().fold(s.splat_f32(before), |max, x| s.max_f32(s.load(x), max));
+        maxima[r] = greatest(now);
+        let [now, ..] = s.lanes_f32(maxima[r]);
+        if now > before {
+            (states[r].0, results[r].0) = (now, scalar::exp(before - now));
+        }
     }
-    let greatest = |max: S::V, least: f32| {
-        s.lanes_f32(max).into_iter().fold(least, |max, x| if x > max { x } else { max })
-    };
-    let now = scores.iter().fold(s.splat_f32(*max), |max, x| s.max_f32(s.load(x), max));
-    let now = greatest(now, *max);
-    let rescale = if now > *max { scalar::exp(*max - now) } else { 1.0 };
-    *max = now;
-    let now = s.splat_f32(now);
-    for x in scores.iter_mut() {
-        let e = exp(s, s.sub_f32(s.load(x), now));
-        s.store(x, e);
+    let constants = exp_constants();
+    let mut weights = [[[0.0; 4]; 8]; R];
+    for r in 0..R {
+        for (i, scale) in value_scales.iter().enumerate().take(8) {
+            let e = exp(s, constants, s.sub_f32(s.load(&scores[r][i]), maxima[r]));
+            s.store(&mut scores[r][i], e);
+            s.store(&mut weights[r][i], s.mul_f32(e, s.load(scale)));
+        }
+        for each in [&mut scores[r], &mut weights[r]] {
+            if let Some(unseen) = each.as_flattened_mut().get_mut(seen[r]..) {
+                unseen.fill(0.0);
+            }
+        }
     }
-    if let Some(unseen) = scores.as_flattened_mut().get_mut(seen..) {
-        unseen.fill(0.0);
+    for r in 0..R {
+        let sums = [0, 1, 2, 3].map(|i: usize| s.add_f32(s.load(&scores[r][i]), s.load(&scores[r][i + 4])));
+        states[r].1 = states[r].1 * results[r].0 + s.reduce(&sums);
+        let (mut max, mut finite) = (s.splat_f32(MIN_WEIGHT), s.splat_f32(0.0));
+        for weight in &weights[r] {
+            let weight = s.load(weight);
+            max = s.max_f32(weight, max);
+            finite = s.add_f32(finite, s.mul_f32(weight, s.splat_f32(0.0)));
+        }
+        let [max, ..] = s.lanes_f32(greatest(max));
+        let inverse = s.splat_f32(CODE_LIMIT / max);
+        let code = |x: &[f32; 4]| s.to_i32(s.round_f32(s.mul_f32(s.load(x), inverse)));
+        for (codes, x) in codes[r].as_chunks_mut::<4>().0.iter_mut().zip(weights[r].as_chunks::<2>().0) {
+            s.store(codes, s.narrow_i32(code(&x[0]), code(&x[1])));
+        }
+        let poison = s.sum_f32(finite);
+        results[r].1 = max / CODE_LIMIT + poison;
     }
-    let sums = [0, 1, 2, 3].map(|i: usize| s.add_f32(s.load(&scores[i]), s.load(&scores[i + 4])));
-    *sum = *sum * rescale + s.reduce(&sums);
-    let (mut max, mut finite) = (s.splat_f32(MIN_WEIGHT), s.splat_f32(0.0));
-    for (x, scale) in scores.iter_mut().zip(&scales) {
-        let weight = s.mul_f32(s.load(x), s.load(scale));
-        s.store(x, weight);
-        max = s.max_f32(weight, max);
-        finite = s.add_f32(finite, s.mul_f32(weight, s.splat_f32(0.0)));
-    }
-    let max = greatest(max, MIN_WEIGHT);
-    let inverse = s.splat_f32(CODE_LIMIT / max);
-    let code = |x: &[f32; 4]| s.to_i32(s.round_f32(s.mul_f32(s.load(x), inverse)));
-    for (codes, x) in codes.as_chunks_mut::<4>().0.iter_mut().zip(scores.as_chunks::<2>().0) {
-        s.store(codes, s.narrow_i32(code(&x[0]), code(&x[1])));
-    }
-    let poison = s.sum_f32(finite);
-    (rescale, max / CODE_LIMIT + poison)
+    results
 }
 
 /// One query position and one kv head in f32. See [`scalar::attention`].

@@ -55,13 +55,9 @@ fn zip_map<S: Simd>(s: S, x: &mut [f32], y: &[f32], f: impl Fn(S::V, S::V) -> S:
 
 /// See [`super::scalar::rms_norm`].
 #[inline(always)]
-pub fn rms_norm<S: Simd>(s: S, x: &[f32], weight: &[f32], eps: f32, y: &mut [f32]) {
-    let n = weight.len();
-    for (x, y) in x.chunks_exact(n).zip(y.chunks_exact_mut(n)) {
-        let scale = s.splat_f32(1.0 / (dot(s, x, x) / n as f32 + eps).sqrt());
-        y.copy_from_slice(x);
-        zip_map(s, y, weight, |x, w| s.mul_f32(s.mul_f32(x, scale), w));
-    }
+pub fn rms_norm<S: Simd>(s: S, x: &[f32], eps: f32, y: &mut [f32]) {
+    let scale = s.splat_f32(1.0 / (dot(s, x, x) / x.len() as f32 + eps).sqrt());
+    zip_map(s, y, x, |w, x| s.mul_f32(s.mul_f32(x, scale), w));
 }
 
 /// See [`super::scalar::rope`].
@@ -85,31 +81,64 @@ pub fn rope<S: Simd>(s: S, x: &mut [f32], cos: &[f32], sin: &[f32]) {
     }
 }
 
+/// The constants of [`exp`], in all lanes.
+pub type ExpConstants = [[f32; 4]; 13];
+
+/// They stay in memory, from where one instruction fetches them: as constants of a WebAssembly module each would be made
+/// anew at every use, by three.
+pub fn exp_constants() -> &'static ExpConstants {
+    const P: [f32; 6] = EXP_POLYNOMIAL;
+    const SINGLE: [f32; 13] = [
+        EXP_MAX,
+        EXP_MIN,
+        LOG2_E,
+        LN_2[0],
+        LN_2[1],
+        P[0],
+        P[1],
+        P[2],
+        P[3],
+        P[4],
+        P[5],
+        1.0,
+        f32::from_bits(127),
+    ];
+    static CONSTANTS: ExpConstants = {
+        let (mut all, mut i) = ([[0.0; 4]; 13], 0);
+        while i < all.len() {
+            all[i] = [SINGLE[i]; 4];
+            i += 1;
+        }
+        all
+    };
+    std::hint::black_box(&CONSTANTS)
+}
+
 /// See [`super::scalar::exp`].
 #[inline(always)]
-pub fn exp<S: Simd>(s: S, x: S::V) -> S::V {
+pub fn exp<S: Simd>(s: S, constants: &ExpConstants, x: S::V) -> S::V {
+    let c = |i: usize| s.load(&constants[i]);
     // With relaxed SIMD the limits below may take the place of NaN, which this puts back.
-    let number = s.or(s.gt_f32(x, s.splat_f32(-1.0)), s.gt_f32(s.splat_f32(0.0), x));
-    let nan = s.xor(number, s.splat_u32(u32::MAX));
-    let x = s.max_f32(s.splat_f32(EXP_MIN), s.min_f32(s.splat_f32(EXP_MAX), x));
-    let n = s.round_f32(s.mul_f32(x, s.splat_f32(LOG2_E)));
-    let r = s.sub_f32(x, s.mul_f32(n, s.splat_f32(LN_2[0])));
-    let r = s.sub_f32(r, s.mul_f32(n, s.splat_f32(LN_2[1])));
-    let mut p = s.splat_f32(EXP_POLYNOMIAL[0]);
-    for &c in &EXP_POLYNOMIAL[1..] {
-        p = s.add_f32(s.mul_f32(p, r), s.splat_f32(c));
+    let nan = s.nan_f32(x);
+    let x = s.max_f32(c(1), s.min_f32(c(0), x));
+    let n = s.round_f32(s.mul_f32(x, c(2)));
+    let r = s.sub_f32(x, s.mul_f32(n, c(3)));
+    let r = s.sub_f32(r, s.mul_f32(n, c(4)));
+    let mut p = c(5);
+    for i in 6..11 {
+        p = s.add_f32(s.mul_f32(p, r), c(i));
     }
-    let p = s.add_f32(s.add_f32(s.mul_f32(p, s.mul_f32(r, r)), r), s.splat_f32(1.0));
-    let power = s.shl_u32::<23>(s.add_i32(s.to_i32(n), s.splat_u32(127)));
+    let p = s.add_f32(s.add_f32(s.mul_f32(p, s.mul_f32(r, r)), r), c(11));
+    let power = s.shl_u32::<23>(s.add_i32(s.to_i32(n), c(12)));
     s.or(s.mul_f32(p, power), nan)
 }
 
 /// See [`super::scalar::silu_mul`].
 #[inline(always)]
 pub fn silu_mul<S: Simd>(s: S, gate: &mut [f32], up: &[f32]) {
-    let (one, sign) = (s.splat_f32(1.0), s.splat_u32(0x8000_0000));
+    let (constants, one, sign) = (exp_constants(), s.splat_f32(1.0), s.splat_u32(0x8000_0000));
     zip_map(s, gate, up, |g, u| {
-        let sigmoid = s.div_f32(g, s.add_f32(one, exp(s, s.xor(g, sign))));
+        let sigmoid = s.div_f32(g, s.add_f32(one, exp(s, constants, s.xor(g, sign))));
         s.mul_f32(sigmoid, u)
     });
 }
@@ -140,18 +169,19 @@ pub fn softmax<S: Simd>(s: S, x: &mut [f32]) {
     max = s.max_f32(load_tail(s, tail, f32::NEG_INFINITY), max);
     let max = s.lanes_f32(max).into_iter().fold(f32::NEG_INFINITY, |m, x| if x > m { x } else { m });
     let max = s.splat_f32(max);
+    let constants = exp_constants();
     let mut sums = [s.splat_f32(0.0); 4];
     let (chunks, tail) = x.as_chunks_mut::<16>();
     for chunk in chunks {
         for (v, sum) in chunk.as_chunks_mut::<4>().0.iter_mut().zip(&mut sums) {
-            let e = exp(s, s.sub_f32(s.load(v), max));
+            let e = exp(s, constants, s.sub_f32(s.load(v), max));
             s.store(v, e);
             *sum = s.add_f32(*sum, e);
         }
     }
     for (v, sum) in tail.chunks_mut(4).zip(&mut sums) {
         let mut e = [0.0; 4];
-        let lanes = s.lanes_f32(exp(s, s.sub_f32(load_tail(s, v, 0.0), max)));
+        let lanes = s.lanes_f32(exp(s, constants, s.sub_f32(load_tail(s, v, 0.0), max)));
         e[..v.len()].copy_from_slice(&lanes[..v.len()]);
         v.copy_from_slice(&e[..v.len()]);
         *sum = s.add_f32(*sum, s.load(&e));

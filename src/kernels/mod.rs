@@ -623,12 +623,14 @@ pub(crate) fn linear_floats_each(
 pub fn rms_norm(x: &[f32], weight: &Floats, eps: f32, y: &mut [f32]) {
     assert_eq!(x.len(), y.len(), "output length");
     assert!(!weight.is_empty() && x.len().is_multiple_of(weight.len()), "rows of {}", weight.len());
-    let weight = &weight.to_f32_vec();
-    dispatch!(
-        elementwise::rms_norm,
-        (x: &[f32], weight: &[f32], eps: f32, y: &mut [f32]),
-        scalar::rms_norm(x, weight, eps, y)
-    );
+    for (x, y) in x.chunks_exact(weight.len()).zip(y.chunks_exact_mut(weight.len())) {
+        weight.decode_into(0..y.len(), y);
+        dispatch!(
+            elementwise::rms_norm,
+            (x: &[f32], eps: f32, y: &mut [f32]),
+            scalar::rms_norm(x, &weight.to_f32_vec(), eps, y)
+        );
+    }
 }
 
 /// Rotary embedding of `x` (heads, head_dim), half-split: element `i` of a head pairs with
@@ -674,7 +676,13 @@ pub fn attention(
     if let Stored::Int16 { .. } = stored
         && vectors()
     {
-        queries.quantize(q, head_dim);
+        queries.clear(q.len() / head_dim, head_dim);
+        let queries = &mut *queries;
+        dispatch!(
+            attention::queries,
+            (q: &[f32], head_dim: usize, queries: &mut Queries),
+            unreachable!("checked above")
+        );
     }
     let queries = &*queries;
     // Each position costs a product with its key and one with its value.
@@ -713,6 +721,23 @@ pub fn attention(
             }
         }
     });
+}
+
+/// Puts a key and a value, `head_dim` each, at `position` of a head of a 16-bit cache, see [`Stored::Int16`]. Returns their
+/// scales.
+///
+/// # Panics
+/// When the lengths differ or there is no such position.
+pub(crate) fn store_int16(pair: [&[f32]; 2], cached: [&mut [[i16; 8]]; 2], position: usize) -> [f32; 2] {
+    assert_eq!(pair[0].len(), pair[1].len(), "key and value");
+    let mut stored = [0.0; 2];
+    let scales = &mut stored;
+    dispatch!(
+        attention::store_int16,
+        (pair: [&[f32]; 2], cached: [&mut [[i16; 8]]; 2], position: usize, scales: &mut [f32; 2]),
+        scalar::store_int16(pair, cached, position, scales)
+    );
+    stored
 }
 
 /// `gate = silu(gate) * up`. Panics when the lengths differ.

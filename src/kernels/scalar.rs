@@ -202,18 +202,41 @@ pub fn codes(x: &[f32], codes: &mut [i16]) -> f32 {
     assert_eq!(x.len(), codes.len(), "codes");
     let max = x.iter().fold(0.0f32, |max, x| if max < x.abs() { x.abs() } else { max });
     let finite: f32 = x.iter().map(|x| x * 0.0).sum();
-    // With the greatest magnitude rounded to 12 bits behind the binary point, its exponent is that of the scale.
-    let exponent = ((max.to_bits() + (1 << 10)) >> 23).clamp(13, 255);
-    if exponent == 255 || finite.is_nan() {
+    let (scale, inverse) = code_scale(max, finite);
+    if scale.is_nan() {
         codes.fill(0);
-        return f32::NAN;
+        return scale;
     }
-    let scale = f32::from_bits((exponent - 12) << 23);
-    let inverse = f32::from_bits((254 + 12 - exponent) << 23);
     for (code, x) in codes.iter_mut().zip(x) {
         *code = (x * inverse).round_ties_even() as i16;
     }
     scale
+}
+
+/// The scale of codes up to the greatest magnitude `max`, and its inverse. NaN where `finite` is.
+pub(super) fn code_scale(max: f32, finite: f32) -> (f32, f32) {
+    // With the greatest magnitude rounded to 12 bits behind the binary point, its exponent is that of the scale.
+    let exponent = ((max.to_bits() + (1 << 10)) >> 23).clamp(13, 255);
+    if exponent == 255 || finite.is_nan() {
+        return (f32::NAN, f32::NAN);
+    }
+    (f32::from_bits((exponent - 12) << 23), f32::from_bits((254 + 12 - exponent) << 23))
+}
+
+/// Puts the codes of a key and a value at `position` of a head of a 16-bit cache, and their scales into `scales`.
+pub fn store_int16(
+    [key, value]: [&[f32]; 2],
+    [keys, values]: [&mut [[i16; 8]]; 2],
+    position: usize,
+    scales: &mut [f32; 2],
+) {
+    let width = padded(key.len());
+    let mut row = vec![0; key.len()];
+    let [keys, values] = [keys.as_flattened_mut(), values.as_flattened_mut()];
+    scales[0] = codes(key, &mut row);
+    row.iter().enumerate().for_each(|(d, &code)| keys[key_index(width, position, d)] = code);
+    scales[1] = codes(value, &mut row);
+    row.iter().enumerate().for_each(|(d, &code)| values[value_index(width, position, d)] = code);
 }
 
 /// One query head over the first `positions` positions of a kv head of 16 bits: `softmax(q k^T / sqrt(head_dim)) v`.

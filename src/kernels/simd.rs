@@ -73,6 +73,8 @@ pub trait Simd: Copy + Send + Sync {
         fn max_f32(a, b);
         /// All ones where `a > b`.
         fn gt_f32(a, b);
+        /// All ones where NaN.
+        fn nan_f32(a);
         /// To nearest, ties to even.
         fn round_f32(a);
         /// Integers from f32 lanes in the range of i32, toward zero.

@@ -75,6 +75,7 @@ impl Simd for Wasm {
         min_f32(a, b) = f32x4_pmin(b, a);
         max_f32(a, b) = f32x4_pmax(b, a);
         gt_f32(a, b) = f32x4_gt(a, b);
+        nan_f32(a) = f32x4_ne(a, a);
         round_f32(a) = f32x4_nearest(a);
         from_i32(a) = f32x4_convert_i32x4(a);
         add_i32(a, b) = i32x4_add(a, b);

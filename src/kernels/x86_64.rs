@@ -100,6 +100,7 @@ impl Simd for Avx2 {
         min_f32(a, b) = i!(_mm_min_ps(f!(a), f!(b)));
         max_f32(a, b) = i!(_mm_max_ps(f!(a), f!(b)));
         gt_f32(a, b) = i!(_mm_cmpgt_ps(f!(a), f!(b)));
+        nan_f32(a) = i!(_mm_cmpunord_ps(f!(a), f!(a)));
         round_f32(a) = i!(_mm_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(f!(a)));
         to_i32(a) = _mm_cvttps_epi32(f!(a));
         from_i32(a) = i!(_mm_cvtepi32_ps(a));

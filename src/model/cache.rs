@@ -2,8 +2,7 @@
 
 use super::config::Config;
 use crate::error::{Error, ErrorCode, Result};
-use crate::kernels::scalar::codes;
-use crate::kernels::{CACHE_BLOCK, CachedLayer, Stored, key_index, padded, value_index};
+use crate::kernels::{CACHE_BLOCK, CachedLayer, Stored, key_index, padded, store_int16, value_index};
 
 /// How a kv cache holds its numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,14 +63,8 @@ pub struct KvCache {
 enum Storage {
     /// (num_kv_heads, capacity, head_dim) each, the keys rotated.
     Float32 { keys: Vec<f32>, values: Vec<f32> },
-    /// The same in blocks, as [`Stored::Int16`] describes them; `row` is a buffer for the codes of one head.
-    Int16 {
-        keys: Vec<[i16; 8]>,
-        values: Vec<[i16; 8]>,
-        key_scales: Vec<f32>,
-        value_scales: Vec<f32>,
-        row: Vec<i16>,
-    },
+    /// The same in blocks, as [`Stored::Int16`] describes them.
+    Int16 { keys: Vec<[i16; 8]>, values: Vec<[i16; 8]>, key_scales: Vec<f32>, value_scales: Vec<f32> },
 }
 
 impl Storage {
@@ -103,7 +96,6 @@ impl Storage {
                     values: zeros(len, [0; 8])?,
                     key_scales: zeros(positions, 0.0)?,
                     value_scales: zeros(positions, 0.0)?,
-                    row: zeros(head_dim, 0)?,
                 }
             }
         })
@@ -306,20 +298,16 @@ impl KvCache {
     /// Stores a position of one head of a layer.
     fn store_head(&mut self, layer: usize, head: usize, position: usize, key: &[f32], value: &[f32]) {
         let (width, start) = (self.head_dim, (head * self.capacity + position) * self.head_dim);
-        let (first, vectors) = self.blocks(head);
+        let ((first, vectors), (_, end)) = (self.blocks(head), self.blocks(head + 1));
         match &mut self.layers[layer] {
             Storage::Float32 { keys, values } => {
                 keys[start..start + width].copy_from_slice(key);
                 values[start..start + width].copy_from_slice(value);
             }
-            Storage::Int16 { keys, values, key_scales, value_scales, row } => {
-                let width = padded(self.head_dim);
-                key_scales[first + position] = codes(key, row);
-                let keys = keys[vectors..].as_flattened_mut();
-                row.iter().enumerate().for_each(|(d, &code)| keys[key_index(width, position, d)] = code);
-                value_scales[first + position] = codes(value, row);
-                let values = values[vectors..].as_flattened_mut();
-                row.iter().enumerate().for_each(|(d, &code)| values[value_index(width, position, d)] = code);
+            Storage::Int16 { keys, values, key_scales, value_scales } => {
+                let heads = [&mut keys[vectors..end], &mut values[vectors..end]];
+                let scales = store_int16([key, value], heads, position);
+                [key_scales[first + position], value_scales[first + position]] = scales;
             }
         }
     }
