@@ -64,9 +64,11 @@ export function device(): string {
 /** The result for a message: device, notes, and a table that stays one in plain text. */
 export function plainText(record: Measurements, when: string): string {
   const rows = record.all().map(({ name, unit, median, min, max, n }) => [name, ...[median, min, max].map(digits), unit, String(n)]);
-  return [`Nibblama, ${when}`, device(), ...record.notes, "", ...columns([["", "median", "min", "max", "unit", "n"], ...rows]), ""].join("\n");
+  const designs = record.designs.map(({ design, gigabytesPerSecond, chosen }) => `${design} ${digits(gigabytesPerSecond)} GB/s${chosen ? " (taken)" : ""}`);
+  const notes = designs.length === 0 ? record.notes : [...record.notes, `designs of fast arithmetic: ${designs.join(", ")}`];
+  return [`Nibblama, ${when}`, device(), ...notes, "", ...columns([["", "median", "min", "max", "unit", "n"], ...rows]), ""].join("\n");
 }
 
 export function json(record: Measurements, when: string): string {
-  return JSON.stringify({ date: when, device: device(), notes: record.notes, measurements: record.all() }, null, 2);
+  return JSON.stringify({ date: when, device: device(), notes: record.notes, designs: record.designs, measurements: record.all() }, null, 2);
 }

@@ -1,9 +1,9 @@
 /** What is timed, in a worker of its own: the engine's builds without the engine around them. */
 
-import { hasThreads, startBuild, type Engine, type Glue } from "../engine/builds";
+import { calibrate as timeDesigns, hasThreads, startBuild, type Engine, type Glue } from "../engine/builds";
 import type { WasmModel } from "../engine/load";
 import { startPool } from "../engine/pool";
-import type { Arithmetic, VariantName } from "../engine/types";
+import type { Arithmetic, DesignTiming, VariantName } from "../engine/types";
 import { makeAdapter, makeModel } from "./model";
 import { repeated } from "./random";
 import { ReadLoop } from "./read-loop";
@@ -43,8 +43,8 @@ function prompt(length: number): Uint32Array<ArrayBuffer> {
 }
 
 /** As the engine does when it starts and after a load: the design of fast arithmetic that is best here is taken. */
-function calibrate(): void {
-  need(engine, "engine").glue.calibrate(() => performance.now());
+function calibrate(): DesignTiming[] {
+  return timeDesigns(need(engine, "engine").glue);
 }
 
 function decode(llama: WasmModel, tokens: number): number {
@@ -71,6 +71,11 @@ const calls = {
 
   setThreads(threads: number): void {
     if (pooled) need(engine, "engine").glue.setThreads(threads);
+  },
+
+  /** Times the designs of fast arithmetic as the engine does, and takes the fastest; none where there is no choice. */
+  designs(): DesignTiming[] {
+    return calibrate();
   },
 
   /** GB/s of one thread reading from memory. */

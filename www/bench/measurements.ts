@@ -1,5 +1,6 @@
 /** Measurements by name, as they come in. */
 
+import type { DesignTiming } from "../engine/types";
 import { ratios, summarize, type Summary } from "./stats";
 
 export interface Measurement extends Summary {
@@ -10,6 +11,8 @@ export interface Measurement extends Summary {
 export class Measurements {
   readonly #values = new Map<string, { unit: string; values: number[] }>();
   readonly #notes: string[] = [];
+  /** The designs of fast arithmetic, as the engine timed them to choose one. */
+  designs: readonly DesignTiming[] = [];
 
   add(name: string, unit: string, value: number): void {
     if (!Number.isFinite(value)) throw new Error(`${name}: ${value} ${unit}`);

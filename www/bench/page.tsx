@@ -127,11 +127,42 @@ function Result(): JSX.Element {
           </tbody>
         </table>
       </div>
+      {record.value.designs.length === 0 ? null : <Designs />}
       <div class="row">
         <Copy label={t.copyText} disabled={rows.length === 0} text={() => plainText(record.peek(), date)} />
         <Copy label={t.copyJson} disabled={rows.length === 0} text={() => json(record.peek(), date)} />
       </div>
     </section>
+  );
+}
+
+/** What the engine timed to choose how fast arithmetic is computed. */
+function Designs(): JSX.Element {
+  const t = words.value.designs;
+  return (
+    <div class="table-behind" style={{ maxHeight: "none" }} tabIndex={0} role="group" aria-label={t.caption}>
+      <table>
+        <caption>{t.caption}</caption>
+        <thead>
+          <tr>
+            <th scope="col">{t.design}</th>
+            <th scope="col" class="n">
+              GB/s
+            </th>
+            <th scope="col">{t.taken}</th>
+          </tr>
+        </thead>
+        <tbody>
+          {record.value.designs.map(({ design, gigabytesPerSecond, chosen }) => (
+            <tr key={design} data-design={design}>
+              <th scope="row">{t.names[design]}</th>
+              <td class="n">{digits(gigabytesPerSecond)}</td>
+              <td>{chosen ? t.yes : t.no}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
   );
 }
 

@@ -2,7 +2,7 @@
 
 import { NibblamaError } from "./errors";
 import { script, type Glue } from "./glue";
-import type { VariantName } from "./types";
+import type { DesignTiming, VariantName } from "./types";
 import { VARIANTS } from "./variants";
 
 export type { Glue };
@@ -53,4 +53,19 @@ async function startDeferred(url: URL, first: object): Promise<void> {
     throw new NibblamaError("network", "a part of the engine could not be fetched", { file: url.href, ...(response && { found: `status ${response.status}` }) });
   }
   await WebAssembly.instantiate(bytes, { first: first as WebAssembly.ModuleImports });
+}
+
+/** In the order of the engine. */
+const DESIGNS = ["i16", "i8-pairs", "i8-quads"] as const;
+
+/**
+ * Lets the engine time its designs of fast arithmetic, in about 12 ms, and take the best: first when it starts, for the
+ * browser to see which code is worth optimizing, then again when that is done.
+ */
+export function calibrate(glue: Glue): DesignTiming[] {
+  const rates = glue.calibrate(() => performance.now());
+  const chosen = rates[DESIGNS.length];
+  return chosen === undefined
+    ? []
+    : DESIGNS.map((design, i) => ({ design, gigabytesPerSecond: rates[i] ?? 0, chosen: i === chosen }));
 }

@@ -1,6 +1,6 @@
 /** The worker's side: owns the WebAssembly module and the model, and answers the calls of protocol.ts. */
 
-import { hasThreads, startBuild, type Engine } from "./builds";
+import { calibrate, hasThreads, startBuild, type Engine } from "./builds";
 import { NibblamaError } from "./errors";
 import { toFootprint } from "./footprint";
 import type { Export } from "./export";
@@ -8,7 +8,7 @@ import { LAB_WORKER, type ToLab } from "./lab-protocol";
 import { inspect, load, type Loaded, type Task } from "./load";
 import type { CallName, Calls, Report, ToPage, ToWorker } from "./protocol";
 import { Runner } from "./run";
-import type { DesignTiming, MemoryLedger, StoredTensor, TensorSummary, VariantInfo, VariantName } from "./types";
+import type { MemoryLedger, StoredTensor, TensorSummary, VariantInfo, VariantName } from "./types";
 import { MAX_THREADS, startPool } from "./pool";
 import { openSource } from "./source";
 import { VARIANTS } from "./variants";
@@ -24,9 +24,6 @@ interface Port {
 const DEFERRED: ReadonlySet<CallName> = new Set<CallName>([
   "perplexity", "layers", "tensors", "storedTensors", "loadAdapter", "embed", "saveSession", "restoreSession", "exportStart",
 ]);
-
-/** In the order of the engine. */
-const DESIGNS = ["i16", "i8-pairs", "i8-quads"] as const;
 
 const port = globalThis as unknown as Port;
 
@@ -146,18 +143,6 @@ async function start(
   if (hasThreads(name)) onThreads();
   const threads = !hasThreads(name) || most === 1 ? 1 : await startPool(glue, memory, most);
   return { name, simd: variant.simd, threads, isa: glue.isa(), fastDesigns: calibrate(glue), rejected: [] };
-}
-
-/**
- * Lets the engine time its designs of fast arithmetic, in about 12 ms, and take the best: first when it starts, for the
- * browser to see which code is worth optimizing, then again when that is done.
- */
-function calibrate(glue: Engine["glue"]): DesignTiming[] {
-  const rates = glue.calibrate(() => performance.now());
-  const chosen = rates[DESIGNS.length];
-  return chosen === undefined
-    ? []
-    : DESIGNS.map((design, i) => ({ design, gigabytesPerSecond: rates[i] ?? 0, chosen: i === chosen }));
 }
 
 function started(): Engine {
