@@ -37,7 +37,8 @@ try {
     const began = Date.now();
     const result = await tab.page.evaluate(round, { url: tab.url, settings, names: Object.keys(adapters), seed: rounds.length });
     await tab.collectGarbage();
-    const { bytes, seconds } = tab.processes();
+    const { seconds } = tab.processes();
+    const bytes = await settled(tab);
     rounds.push({ minute: (Date.now() - end) / 60_000 + Number(options.minutes), ...result, processes: bytes });
     const pause = ((seconds - before) / Number(options.load)) * 1000 - (Date.now() - began);
     if (pause > 0) await new Promise((resolve) => setTimeout(resolve, Math.min(pause, Math.max(0, end - Date.now()))));
@@ -45,6 +46,16 @@ try {
   }
 } finally {
   await tab.close();
+}
+
+/** What all processes take once the browser has ended the worker, which it does in its own time: the least of 3 seconds. */
+async function settled(tab) {
+  let least = Infinity;
+  for (let i = 0; i < 12; i++) {
+    await new Promise((resolve) => setTimeout(resolve, 250));
+    least = Math.min(least, tab.processes().bytes);
+  }
+  return least;
 }
 
 /** The text of a whole round, and what it held; throws when anything is not as it must be. */
