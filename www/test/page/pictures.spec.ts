@@ -20,6 +20,7 @@ async function picture(page: Page, name: string): Promise<void> {
 test("the first screen", async ({ page }) => {
   await page.goto("./#1&lang=en&theme=light");
   await expect(page.locator(".ending [role=status]")).not.toBeEmpty({ timeout: 90_000 });
+  await ready(page, "headline");
   await picture(page, "story");
 });
 
