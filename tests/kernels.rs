@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nibblama::checkpoint::Dtype;
 use nibblama::kernels::{
-    self, Arithmetic, CACHE_BLOCK, CachedLayer, FastDesign, Isa, Queries, Scratch, Stored, key_index, padded,
+    self, Arithmetic, CACHE_BLOCK, CachedLayer, Design, Isa, Queries, Scratch, Stored, key_index, padded,
     scalar, value_index,
 };
 use nibblama::quant::int8::Int8Activations;
@@ -37,12 +37,14 @@ fn own_the_design() -> MutexGuard<'static, ()> {
 }
 
 /// Every arithmetic that is not bit-defined, with its bound and the design it is computed in.
-const ROUGH: [(Arithmetic, f64, FastDesign); 4] = [
-    (Arithmetic::NearExact, 2e-4, FastDesign::I8Quads),
-    (Arithmetic::Fast, 2e-4, FastDesign::I16),
-    (Arithmetic::Fast, 1e-2, FastDesign::I8Pairs),
+const ROUGH: [(Arithmetic, f64, Design); 6] = [
+    (Arithmetic::NearExact, 2e-4, Design::I16),
+    (Arithmetic::Fast, 2e-4, Design::I16),
+    (Arithmetic::Fast, 2e-4, Design::I8Split),
+    (Arithmetic::NearExact, 2e-4, Design::I8Split),
+    (Arithmetic::Fast, 1e-2, Design::I8Pairs),
     // The last one stays in use.
-    (Arithmetic::Fast, 1e-2, FastDesign::I8Quads),
+    (Arithmetic::Fast, 1e-2, Design::I8Quads),
 ];
 
 /// What a build has; on x86-64 the tests ask for a machine with AVX2.
@@ -162,7 +164,7 @@ fn check_four_bit_products() {
                         if tokens == 0 || cols < 32 {
                             continue;
                         }
-                        kernels::set_fast_design(design);
+                        kernels::set_design(design);
                         y.fill(f32::NAN);
                         kernels::linear_4bit(&x, &w, &mut y, arithmetic, &mut scratch);
                         let error = relative_error(&x, &dense, rows, cols, &y);
@@ -177,7 +179,7 @@ fn check_four_bit_products() {
 }
 
 #[test]
-fn the_fastest_design_is_used_for_fast_products() {
+fn the_fastest_design_is_used() {
     let _design = own_the_design();
     let eight_bit = !matches!(kernels::isa(), Isa::Scalar | Isa::Simd128);
     let mut random = Random(8);
@@ -190,9 +192,9 @@ fn the_fastest_design_is_used_for_fast_products() {
         kernels::linear_4bit(&x, &w, &mut y, arithmetic, &mut Scratch::default());
         y
     };
-    for (i, expected) in FastDesign::ALL.into_iter().enumerate() {
+    for (i, expected) in Design::ALL.into_iter().enumerate() {
         // A clock by which this design is computed four times in the time of one of the others.
-        let mut steps = (0..FastDesign::ALL.len())
+        let mut steps = (0..Design::ALL.len())
             .flat_map(|design| if design == i { vec![0.0, 0.5, 0.5, 0.5, 0.5] } else { vec![0.0, 2.0] })
             .collect::<Vec<f64>>()
             .into_iter()
@@ -210,13 +212,14 @@ fn the_fastest_design_is_used_for_fast_products() {
             timings.iter().filter(|timing| timing.chosen).map(|timing| timing.design).collect();
         assert_eq!(chosen, [expected]);
         let calibrated = product(Arithmetic::Fast);
-        assert_eq!(calibrated == product(Arithmetic::NearExact), expected == FastDesign::I16);
-        kernels::set_fast_design(expected);
+        let near_exact = matches!(expected, Design::I16 | Design::I8Split);
+        assert_eq!(calibrated == product(Arithmetic::NearExact), near_exact);
+        kernels::set_design(expected);
         assert_bits("the same design", &product(Arithmetic::Fast), &calibrated);
     }
     // A clock that stands still ends too.
-    assert_eq!(kernels::calibrate(|| 0.0).len(), if eight_bit { 3 } else { 0 });
-    kernels::set_fast_design(FastDesign::I8Quads);
+    assert_eq!(kernels::calibrate(|| 0.0).len(), if eight_bit { 4 } else { 0 });
+    kernels::set_design(Design::I8Quads);
 }
 
 #[test]
@@ -528,6 +531,7 @@ fn check_codes_and_values() {
 /// Every code in every place of a byte, against every other, with scales at both ends of f32.
 #[test]
 fn all_codes() {
+    let _design = own_the_design();
     each_isa("all codes", || {
         for quant_type in [QuantType::Nf4, QuantType::Fp4] {
             for scale in [1.0, 1e-37, 1e37] {
@@ -546,6 +550,21 @@ fn all_codes() {
                     kernels::linear_4bit(&x, &w, &mut y, Arithmetic::Exact, &mut Scratch::default());
                     let column: Vec<f32> = (0..8).map(|r| out[r * 64 + k] + 0.0).collect();
                     assert_bits("column", &y, &column);
+                    // The sums of integers are scaled by thousands on the way, beyond the ends of f32.
+                    let designs = if scale == 1.0 { &ROUGH[..] } else { &[] };
+                    for &(arithmetic, bound, design) in designs {
+                        kernels::set_design(design);
+                        x[(k + 1) % 64] = 0.0078;
+                        kernels::linear_4bit(&x, &w, &mut y, arithmetic, &mut Scratch::default());
+                        for (r, &y) in y.iter().enumerate() {
+                            let next = out[r * 64 + (k + 1) % 64];
+                            let error = (y - (out[r * 64 + k] + 0.0078 * next)).abs();
+                            assert!(
+                                error <= 2.0 * bound as f32,
+                                "{quant_type} {design:?} column {k}: {error:e}"
+                            );
+                        }
+                    }
                 }
             }
         }
@@ -555,6 +574,7 @@ fn all_codes() {
 /// Inputs and outputs may lie at any address that an f32 may have.
 #[test]
 fn unaligned_views() {
+    let _design = own_the_design();
     each_isa("unaligned views", || {
         let mut random = Random(6);
         let (rows, cols, tokens) = (13, 192, 5);
@@ -571,9 +591,41 @@ fn unaligned_views() {
                 kernels::linear_4bit(x, &w, y, Arithmetic::Exact, &mut Scratch::default());
                 scalar::linear_4bit(x, &w, expected, ComputeDtype::Float32);
                 assert_bits("4-bit", y, expected);
+                // Integers have the same bits at any address.
+                for (arithmetic, _, design) in ROUGH {
+                    kernels::set_design(design);
+                    kernels::linear_4bit(x, &w, y, arithmetic, &mut Scratch::default());
+                    let copy = x.to_vec();
+                    kernels::linear_4bit(&copy, &w, expected, arithmetic, &mut Scratch::default());
+                    assert_bits("integers", y, expected);
+                }
                 kernels::linear_floats(x, &Floats::F32(src.clone()), rows, cols, y, &mut Scratch::default());
                 scalar::linear_floats(x, &Floats::F32(src.clone()), rows, cols, expected);
                 assert_bits("floats", y, expected);
+            }
+        }
+    });
+}
+
+/// A result that takes in NaN or an infinity is not finite in any design, and one that takes in zeros alone is zero.
+#[test]
+fn integer_products_of_what_is_no_number() {
+    let _design = own_the_design();
+    each_isa("integers of what is no number", || {
+        let mut random = Random(9);
+        let src = random.values(5 * 320, 1.0);
+        let w = Params4bit::quantize(&src, &[5, 320], Dtype::F32, QuantType::Nf4, 64, true).unwrap();
+        for (arithmetic, _, design) in ROUGH {
+            kernels::set_design(design);
+            for (value, tokens) in
+                [(f32::NAN, 1), (f32::INFINITY, 1), (-f32::INFINITY, 4), (0.0, 1), (0.0, 4)]
+            {
+                let mut x = vec![0.0; tokens * 320];
+                x[319] = value;
+                let mut y = vec![1.0; tokens * 5];
+                kernels::linear_4bit(&x, &w, &mut y, arithmetic, &mut Scratch::default());
+                let right = |y: &f32| if value == 0.0 { *y == 0.0 } else { !y.is_finite() };
+                assert!(y[..5].iter().all(right), "{design:?} {value}: {y:?}");
             }
         }
     });
@@ -669,7 +721,7 @@ mod random_shapes {
                 let magnitude = expected.iter().fold(0.0f32, |m, y| m.max(y.abs())) + (cols as f32).sqrt();
                 for (arithmetic, bound, design) in ROUGH {
                     let bound = 10.0 * bound as f32;
-                    kernels::set_fast_design(design);
+                    kernels::set_design(design);
                     kernels::linear_4bit(&x, &w, &mut y, arithmetic, &mut scratch);
                     let worst = y.iter().zip(&expected).map(|(a, e)| (a - e).abs()).fold(0.0, f32::max);
                     assert!(worst <= bound * magnitude, "{arithmetic:?} {design:?}: {worst} of {magnitude}");

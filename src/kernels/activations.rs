@@ -8,6 +8,10 @@ pub type PairsF32 = [[f32; 4]; 8];
 pub type PairsI16 = [[i16; 8]; 4];
 /// The same as 8-bit codes.
 pub type PairsI8 = [[i8; 16]; 2];
+/// 14-bit codes in two parts, `128 * high + low`: high parts of even elements, low parts of even elements, then of odd ones.
+pub type SplitI8 = [[[i8; 16]; 2]; 2];
+/// Largest magnitude of such a code: 127 * 128 + 63.
+const SPLIT_LIMIT: u32 = 16319;
 
 /// Below this a unit of activations is quantized as if this were its largest magnitude.
 const MIN_MAGNITUDE: f32 = 1e-34;
@@ -110,7 +114,7 @@ pub fn pairs_i16<S: Simd>(
     quantize(s, x, unit, limit, 0, store, |scale, _| scales.push(scale));
 }
 
-/// As [`pairs_i16`] with 8-bit codes, and the sum of the codes of every unit times `offset`.
+/// As [`pairs_i16`] with 8-bit codes, and of every unit the sum of the codes times `-offset`.
 #[cfg_attr(target_arch = "wasm32", inline(never))]
 #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
 pub fn pairs_i8<S: Simd>(
@@ -120,7 +124,7 @@ pub fn pairs_i8<S: Simd>(
     offset: f32,
     codes: &mut Vec<PairsI8>,
     scales: &mut Vec<f32>,
-    biases: &mut Vec<f32>,
+    biases: &mut Vec<i32>,
 ) {
     let ones = s.splat_u32(0x0001_0001);
     let store = |[a, b, c, d]: [S::V; 4]| {
@@ -133,6 +137,44 @@ pub fn pairs_i8<S: Simd>(
     };
     quantize(s, x, unit, 127.0, 0, store, |scale, sum| {
         scales.push(scale);
-        biases.push(offset * sum as f32);
+        biases.push((-offset * sum as f32).round() as i32);
+    });
+}
+
+/// As [`pairs_i16`] with codes in two parts, and of every unit of 64 what the offset of the levels adds to
+/// `128 * high * w_high + high * w_low + low * w_high`, negated.
+#[cfg_attr(target_arch = "wasm32", inline(never))]
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
+pub fn split_i8<S: Simd>(
+    s: S,
+    x: &[f32],
+    offset: i32,
+    codes: &mut Vec<SplitI8>,
+    scales: &mut Vec<f32>,
+    biases: &mut Vec<i32>,
+) {
+    const UNIT: usize = 64;
+    // Makes the high parts lie in 1..=255 and the low ones in 0..=127.
+    const SHIFT: u32 = 128 * 128 + 64;
+    let (mask, signs, center) =
+        (s.splat_u32(0x007f_007f), s.splat_u32(0x8080_8080), s.splat_u32(0x4040_4040));
+    let weights = [offset, offset >> 7].map(|weight| s.splat_u32(weight as u32 * 0x0001_0001));
+    let store = |[a, b, c, d]: [S::V; 4]| {
+        let mut parts = [[[0; 16]; 2]; 2];
+        let mut sum = s.splat_u32(0);
+        for (parts, v) in parts.iter_mut().zip([[a, b], [c, d]]) {
+            let (high, low) = (v.map(|v| s.shr_u16::<7>(v)), v.map(|v| s.and(v, mask)));
+            s.store(&mut parts[0], s.xor(s.narrow_i16_u8(high[0], high[1]), signs));
+            s.store(&mut parts[1], s.sub_i8(s.narrow_i16_u8(low[0], low[1]), center));
+            for (v, weight) in [high, low].into_iter().zip(weights) {
+                sum = s.add_i32(sum, s.add_i32(s.dot_i16(v[0], weight), s.dot_i16(v[1], weight)));
+            }
+        }
+        codes.push(parts);
+        sum
+    };
+    quantize(s, x, UNIT, SPLIT_LIMIT as f32, SHIFT, store, |scale, sum| {
+        scales.push(scale);
+        biases.push(UNIT as i32 * (128 * offset + 64 * (offset >> 7)) - sum);
     });
 }

@@ -32,17 +32,17 @@ mod x86_64;
 
 use std::ops::Range;
 
-use activations::{PairsF32, PairsI8, PairsI16};
-use calibrate::fast_design;
+use activations::{PairsF32, PairsI8, PairsI16, SplitI8};
+use calibrate::design;
 use matmul::{Groups, Matrix};
-use matvec::{PAIRS, QUADS, WIDE};
+use matvec::{PAIRS, QUADS, SPLIT, Token, WIDE};
 use rows::Columns;
 use simd::Simd;
 
 pub use attention::{
     BLOCK as CACHE_BLOCK, CachedLayer, Head16, Queries, Stored, key_index, padded, value_index,
 };
-pub use calibrate::{DesignTiming, FastDesign, calibrate, set_fast_design};
+pub use calibrate::{Design, DesignTiming, calibrate, set_design};
 pub(crate) use rows::TOGETHER;
 #[cfg(all(target_arch = "wasm32", target_feature = "atomics"))]
 pub(crate) use rows::{fail, work};
@@ -215,8 +215,9 @@ pub struct Scratch {
     pairs_f32: Vec<PairsF32>,
     pairs_i16: Vec<PairsI16>,
     pairs_i8: Vec<PairsI8>,
+    split_i8: Vec<SplitI8>,
     scales: Vec<f32>,
-    biases: Vec<f32>,
+    biases: Vec<i32>,
     groups: Groups,
     /// LLM.int8 activations.
     codes: Vec<i16>,
@@ -228,6 +229,7 @@ impl Scratch {
         size_of_val(self.pairs_f32.as_slice())
             + size_of_val(self.pairs_i16.as_slice())
             + size_of_val(self.pairs_i8.as_slice())
+            + size_of_val(self.split_i8.as_slice())
             + 4 * (self.scales.len() + self.biases.len())
             + 2 * self.codes.len()
             + self.groups.bytes()
@@ -255,10 +257,9 @@ enum Path {
     Exact(usize),
     /// [`matmul::exact`], from `pairs_f32`.
     ExactTiles(ComputeDtype),
-    /// [`matvec::four_bit_i16`] in units of so many columns, from `pairs_i16`.
-    NearExact(usize),
-    /// [`matvec::four_bit_u7`] in one of its designs, from `pairs_i8`.
-    Fast(u8),
+    /// An integer product in one of the designs of [`matvec`] and units of so many columns, from `pairs_i16`, `split_i8` or
+    /// `pairs_i8`.
+    Rows { design: u8, unit: usize },
     /// [`matmul::panels`] in one of its designs and units of so many columns, from `groups`.
     Panels { design: u8, unit: usize },
 }
@@ -277,28 +278,39 @@ fn prepare<S: Simd>(
     let tokens = x.len().checked_div(cols).unwrap_or(0);
     let whole = cols > 0 && cols.is_multiple_of(32);
     let unit = if cols.is_multiple_of(64) && w.quant_state.blocksize >= 64 { 64 } else { 32 };
-    let fast = arithmetic == Arithmetic::Fast && S::HAS_DOT8 && unit == 64;
-    let design = if fast { fast_design() } else { WIDE };
-    let fast = design != WIDE;
+    let bytes = S::HAS_DOT8 && unit == 64;
+    let design = if bytes { design(arithmetic) } else { WIDE };
     let integer = whole && matches!(arithmetic, Arithmetic::NearExact | Arithmetic::Fast);
-    let Scratch { pairs_f32, pairs_i16, pairs_i8, scales, biases, groups, .. } = scratch;
+    let Scratch { pairs_f32, pairs_i16, pairs_i8, split_i8, scales, biases, groups, .. } = scratch;
     if integer && tokens >= PANEL_TOKENS {
-        matmul::group(s, x, cols, unit, fast, groups);
+        // Panels have no use for SPLIT: with as many multiplications of bytes they save additions only.
+        let design = if design == SPLIT { WIDE } else { design };
+        matmul::group(s, x, cols, unit, design != WIDE, groups);
         *path = Path::Panels { design, unit };
     } else if integer {
         pairs_i16.clear();
         pairs_i8.clear();
+        split_i8.clear();
         scales.clear();
         biases.clear();
-        let (_, offset) = matvec::level_scale_u7(w.quant_state.quant_type);
+        let quant_type = w.quant_state.quant_type;
         for x in x.chunks_exact(cols) {
-            if fast {
-                activations::pairs_i8(s, x, unit, offset, pairs_i8, scales, biases);
-            } else {
-                activations::pairs_i16(s, x, unit, matvec::ACTIVATIONS_I16, pairs_i16, scales);
+            match design {
+                WIDE => {
+                    activations::pairs_i16(s, x, unit, matvec::ACTIVATIONS_I16, pairs_i16, scales);
+                    biases.resize(scales.len(), 0);
+                }
+                SPLIT => {
+                    let (_, offset) = matvec::level_scale_split(quant_type);
+                    activations::split_i8(s, x, offset, split_i8, scales, biases);
+                }
+                _ => {
+                    let (_, offset) = matvec::level_scale_u7(quant_type);
+                    activations::pairs_i8(s, x, unit, offset, pairs_i8, scales, biases);
+                }
             }
         }
-        *path = if fast { Path::Fast(design) } else { Path::NearExact(unit) };
+        *path = Path::Rows { design, unit };
     } else {
         let dtype = compute_dtype(arithmetic);
         pairs_f32.clear();
@@ -326,7 +338,7 @@ fn four_bit<S: Simd>(
     mut out: Columns<'_>,
 ) {
     let cols = w.cols();
-    let Scratch { pairs_f32, pairs_i16, pairs_i8, scales, biases, groups, .. } = scratch;
+    let Scratch { pairs_f32, pairs_i16, pairs_i8, split_i8, scales, biases, groups, .. } = scratch;
     let (chunks, tokens) = (cols / 32, out.tokens());
     match path {
         Path::Exact(64) => matvec::four_bit_exact::<S, 2>(s, w, pairs_f32, rows, out.of_token(0)),
@@ -334,28 +346,22 @@ fn four_bit<S: Simd>(
         Path::ExactTiles(dtype) => {
             matmul::exact(s, Matrix::FourBit(w, dtype), cols, pairs_f32, rows, &mut out);
         }
-        Path::NearExact(unit) => {
+        Path::Rows { design, unit } => {
             let units = cols / unit;
             for t in 0..tokens {
-                let x = &pairs_i16[t * chunks..][..chunks];
-                let (scales, y) = (&scales[t * units..][..units], out.of_token(t));
-                if unit == 64 {
-                    matvec::four_bit_i16::<S, 2>(s, w, x, scales, rows.clone(), y);
-                } else {
-                    matvec::four_bit_i16::<S, 1>(s, w, x, scales, rows.clone(), y);
-                }
-            }
-        }
-        Path::Fast(design) => {
-            let units = cols / 64;
-            for t in 0..tokens {
-                let x = &pairs_i8[t * chunks..][..chunks];
-                let (scales, biases) = (&scales[t * units..][..units], &biases[t * units..][..units]);
                 let (rows, y) = (rows.clone(), out.of_token(t));
-                if design == PAIRS {
-                    matvec::four_bit_u7::<S, PAIRS>(s, w, x, scales, biases, rows, y);
-                } else {
-                    matvec::four_bit_u7::<S, QUADS>(s, w, x, scales, biases, rows, y);
+                let (scales, biases) = (&scales[t * units..][..units], &biases[t * units..][..units]);
+                macro_rules! token {
+                    ($codes:expr) => {
+                        Token { codes: &$codes[t * chunks..][..chunks], scales, biases }
+                    };
+                }
+                match (design, unit) {
+                    (SPLIT, _) => matvec::four_bit_split(s, w, token!(split_i8), rows, y),
+                    (PAIRS, _) => matvec::four_bit_u7::<S, PAIRS>(s, w, token!(pairs_i8), rows, y),
+                    (QUADS, _) => matvec::four_bit_u7::<S, QUADS>(s, w, token!(pairs_i8), rows, y),
+                    (_, 64) => matvec::four_bit_i16::<S, 2>(s, w, token!(pairs_i16), rows, y),
+                    _ => matvec::four_bit_i16::<S, 1>(s, w, token!(pairs_i16), rows, y),
                 }
             }
         }

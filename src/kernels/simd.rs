@@ -48,6 +48,11 @@ pub trait Simd: Copy + Send + Sync {
     fn splat_f32(self, x: f32) -> Self::V;
     /// The same 32 bits in all lanes.
     fn splat_u32(self, x: u32) -> Self::V;
+    /// `x` in the first lane, 0 in the others.
+    #[inline(always)]
+    fn first_i32(self, x: &i32) -> Self::V {
+        self.load(&[*x, 0, 0, 0])
+    }
     /// `u16` lanes shifted right.
     fn shr_u16<const N: u32>(self, a: Self::V) -> Self::V;
     /// `u32` lanes shifted right.

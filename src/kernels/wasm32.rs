@@ -44,6 +44,11 @@ impl Simd for Wasm {
     }
 
     #[inline(always)]
+    fn first_i32(self, x: &i32) -> v128 {
+        i32x4(*x, 0, 0, 0)
+    }
+
+    #[inline(always)]
     fn shr_u16<const N: u32>(self, a: v128) -> v128 {
         u16x8_shr(a, N)
     }

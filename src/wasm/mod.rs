@@ -54,7 +54,7 @@ pub fn isa() -> String {
 }
 
 /// [`kernels::calibrate`](crate::kernels::calibrate) with the clock `now`, in milliseconds: GB/s of each of
-/// [`FastDesign::ALL`](crate::kernels::FastDesign::ALL), then the index of the one in use; nothing where there is no choice.
+/// [`Design::ALL`](crate::kernels::Design::ALL), then the index of the one in use; nothing where there is no choice.
 #[wasm_bindgen]
 pub fn calibrate(now: &js_sys::Function) -> Vec<f64> {
     let clock = || now.call0(&JsValue::NULL).ok().and_then(|time| time.as_f64()).unwrap_or(f64::INFINITY);

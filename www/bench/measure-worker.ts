@@ -42,7 +42,7 @@ function prompt(length: number): Uint32Array<ArrayBuffer> {
   return Uint32Array.from({ length }, (_, i) => 3 + ((i * 7919) % 30000));
 }
 
-/** As the engine does when it starts and after a load: the design of fast arithmetic that is best here is taken. */
+/** As the engine does when it starts and after a load: the best designs of products here are taken. */
 function calibrate(): DesignTiming[] {
   return timeDesigns(need(engine, "engine").glue);
 }

@@ -56,7 +56,7 @@ async function startDeferred(url: URL, first: object): Promise<void> {
 }
 
 /** In the order of the engine. */
-const DESIGNS = ["i16", "i8-pairs", "i8-quads"] as const;
+const DESIGNS = ["i16", "i8-split", "i8-pairs", "i8-quads"] as const;
 
 /**
  * Lets the engine time its designs of fast arithmetic, in about 12 ms, and take the best: first when it starts, for the

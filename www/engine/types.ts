@@ -491,8 +491,11 @@ export type VariantName = "relaxed-threads" | "simd128-threads" | "relaxed" | "s
 
 /** How fast one way to multiply with 4-bit weights in 8-bit integers is on this machine, on one thread. */
 export interface DesignTiming {
-  /** "i16" is that of near-exact arithmetic; the others add 8-bit products by twos or by fours. */
-  design: "i16" | "i8-pairs" | "i8-quads";
+  /**
+   * "i16" and "i8-split" (halves of 14-bit numbers) are near-exact arithmetic's, which takes the faster; the others add 8-bit
+   * products by twos or by fours.
+   */
+  design: "i16" | "i8-split" | "i8-pairs" | "i8-quads";
   /** GB of packed codes and scales read in a second. */
   gigabytesPerSecond: number;
   /** Whether fast arithmetic uses it. */
@@ -507,7 +510,7 @@ export interface VariantInfo {
   threads: number;
   /** The kernels inside: "scalar", "simd128" or "relaxed-simd". */
   isa: string;
-  /** The designs of fast arithmetic as they were timed when the model was loaded; none where this build has only one. */
+  /** The designs of integer arithmetic as they were timed when the model was loaded; none where this build has only one. */
   fastDesigns: DesignTiming[];
   /** The builds that were passed over, the best first, each with the reason in words. */
   rejected: { name: VariantName; reason: string }[];
