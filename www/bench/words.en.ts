@@ -26,7 +26,7 @@ export const en = {
     taken: "taken",
     yes: "yes",
     no: "no",
-    names: { i16: "16-bit, as near-exact", "i8-pairs": "8-bit, added by twos", "i8-quads": "8-bit, added by fours" },
+    names: { i16: "16-bit, near-exact", "i8-split": "8-bit halves, near-exact", "i8-pairs": "8-bit, added by twos", "i8-quads": "8-bit, added by fours" },
   },
   copyText: "Copy as text",
   copyJson: "Copy as JSON",

@@ -42,7 +42,7 @@ export const ko: Words = {
     taken: "선택",
     yes: "예",
     no: "아니요",
-    names: { i16: "16비트(near-exact와 같음)", "i8-pairs": "8비트, 둘씩 더함", "i8-quads": "8비트, 넷씩 더함" },
+    names: { i16: "16비트(near-exact)", "i8-split": "8비트 둘로 나눔(near-exact)", "i8-pairs": "8비트, 둘씩 더함", "i8-quads": "8비트, 넷씩 더함" },
   },
   copyText: "텍스트로 복사",
   copyJson: "JSON으로 복사",
