@@ -59,7 +59,7 @@ async function startDeferred(url: URL, first: object): Promise<void> {
 const DESIGNS = ["i16", "i8-split", "i8-pairs", "i8-quads"] as const;
 
 /**
- * Lets the engine time its designs of integer products, in 16 ms, and take the best: first when it starts, for the
+ * Lets the engine time its designs of integer products, in 20 ms, and take the best: first when it starts, for the
  * browser to see which code is worth optimizing, then again when that is done.
  */
 export function calibrate(glue: Glue): DesignTiming[] {
