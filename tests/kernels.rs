@@ -200,10 +200,13 @@ fn the_fastest_design_is_used() {
             .into_iter()
             .cycle();
         let mut clock = 0.0;
-        let timings = kernels::calibrate(|| {
-            clock += steps.next().unwrap();
-            clock
-        });
+        let timings = kernels::calibrate(
+            || {
+                clock += steps.next().unwrap();
+                clock
+            },
+            &[],
+        );
         if !eight_bit {
             assert_eq!(timings, []);
             continue;
@@ -218,7 +221,7 @@ fn the_fastest_design_is_used() {
         assert_bits("the same design", &product(Arithmetic::Fast), &calibrated);
     }
     // A clock that stands still ends too.
-    assert_eq!(kernels::calibrate(|| 0.0).len(), if eight_bit { 4 } else { 0 });
+    assert_eq!(kernels::calibrate(|| 0.0, &[]).len(), if eight_bit { 4 } else { 0 });
     kernels::set_design(Design::I8Quads);
 }
 

@@ -4,7 +4,6 @@
 //! bytes is one instruction on x86-64 with AVX-VNNI or Arm with the dot product extension, and a handful elsewhere.
 
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use super::matvec::{PAIRS, QUADS, SPLIT, WIDE};
 use super::{Arithmetic, Isa, PANEL_TOKENS, Scratch, isa, linear_4bit};
@@ -108,22 +107,19 @@ const MARGIN: f64 = 1.05;
 /// a clock in milliseconds.
 ///
 /// Takes about 20 ms. An engine that optimizes code while it runs, as browsers do, is to be asked twice, with time for that
-/// in between; the best of all calls counts. On a machine without the instructions for 8-bit products nothing is timed.
-pub fn calibrate(now: impl FnMut() -> f64) -> Vec<DesignTiming> {
-    static BEST: Mutex<[f64; Design::ALL.len()]> = Mutex::new([0.0; Design::ALL.len()]);
+/// in between: of `earlier`, what such a call returned, and the new times the best count. On a machine without the
+/// instructions for 8-bit products nothing is timed.
+pub fn calibrate(now: impl FnMut() -> f64, earlier: &[DesignTiming]) -> Vec<DesignTiming> {
     if matches!(isa(), Isa::Scalar | Isa::Simd128) {
         return Vec::new();
     }
-    let mut best = BEST.lock().unwrap_or_else(PoisonError::into_inner);
-    let timings = calibrate_with(now, *best, linear_4bit);
-    *best = std::array::from_fn(|i| timings[i].gigabytes_per_second);
-    timings
+    calibrate_with(now, earlier, linear_4bit)
 }
 
-/// The same for any `product`, which is [`linear_4bit`] or, in a test, a faulty one. `known` are rates of earlier calls.
+/// The same for any `product`, which is [`linear_4bit`] or, in a test, a faulty one.
 fn calibrate_with(
     mut now: impl FnMut() -> f64,
-    known: [f64; Design::ALL.len()],
+    earlier: &[DesignTiming],
     product: impl Fn(&[f32], &Params4bit, &mut [f32], Arithmetic, &mut Scratch),
 ) -> Vec<DesignTiming> {
     let [rows, cols] = SHAPE;
@@ -155,8 +151,12 @@ fn calibrate_with(
         let error: f32 = products(Arithmetic::Fast).iter().zip(&exact).map(|(y, e)| (y - e) * (y - e)).sum();
         (design, 0.0f64, error <= bound * bound * size)
     });
-    for ((_, rate, right), known) in best.iter_mut().zip(known) {
-        *rate = if *right { known } else { 0.0 };
+    for (design, rate, _) in best.iter_mut().filter(|(.., right)| *right) {
+        let rates = earlier
+            .iter()
+            .filter(|timing| timing.design == *design)
+            .map(|timing| timing.gigabytes_per_second);
+        *rate = rates.fold(0.0, f64::max);
     }
     for _ in 0..ROUNDS {
         for (design, rate, _) in best.iter_mut().filter(|(.., right)| *right) {
@@ -197,13 +197,22 @@ mod tests {
     use super::*;
 
     /// What the designs of `faulty` compute for several tokens is off by a tenth, or is no number.
-    fn chosen_with(faulty: &[Design], off: f32, known: [f64; 4]) -> (Vec<DesignTiming>, Design) {
+    fn chosen_with(faulty: &[Design], off: f32, rates: [f64; 4]) -> (Vec<DesignTiming>, Design) {
         let mut time = 0.0;
         let clock = || {
             time += 1.0;
             time
         };
-        let timings = calibrate_with(clock, known, |x, w, y, arithmetic, _| {
+        let earlier: Vec<_> = Design::ALL
+            .into_iter()
+            .zip(rates)
+            .map(|(design, gigabytes_per_second)| DesignTiming {
+                design,
+                gigabytes_per_second,
+                chosen: false,
+            })
+            .collect();
+        let timings = calibrate_with(clock, &earlier, |x, w, y, arithmetic, _| {
             crate::kernels::scalar::linear_4bit(x, w, y, crate::quant::ComputeDtype::Float32);
             let fails = faulty.iter().any(|&faulty| faulty as u8 == design(Arithmetic::Fast));
             if arithmetic == Arithmetic::Fast && fails && y.len() > w.rows() {
@@ -242,15 +251,15 @@ mod tests {
     #[test]
     fn the_best_of_all_calls_counts_and_near_exact_wants_a_margin() {
         let rate = chosen_with(&[], 1.0, [0.0; 4]).0[0].gigabytes_per_second;
-        for (known, near_exact, fast) in [
+        for (earlier, near_exact, fast) in [
             ([0.0, 1.04, 0.0, 0.0], Design::I16, Design::I16),
             ([0.0, 1.06, 0.0, 0.0], Design::I8Split, Design::I8Split),
             ([0.0, 1.06, 0.0, 1.07], Design::I8Split, Design::I8Quads),
             ([2.0, 1.06, 0.0, 1.07], Design::I16, Design::I16),
         ] {
-            let (timings, chosen) = chosen_with(&[], 1.0, known.map(|times| times * rate));
-            assert_eq!((design(Arithmetic::NearExact), chosen), (near_exact as u8, fast), "{known:?}");
-            assert!(timings.iter().zip(known).all(|(t, k)| t.gigabytes_per_second == rate * k.max(1.0)));
+            let (timings, chosen) = chosen_with(&[], 1.0, earlier.map(|times| times * rate));
+            assert_eq!((design(Arithmetic::NearExact), chosen), (near_exact as u8, fast), "{earlier:?}");
+            assert!(timings.iter().zip(earlier).all(|(t, k)| t.gigabytes_per_second == rate * k.max(1.0)));
         }
         // What is found faulty now does not count for what it was.
         assert_eq!(chosen_with(&[Design::I8Split], 1.1, [0.0, 9.0 * rate, 0.0, 0.0]).1, Design::I16);

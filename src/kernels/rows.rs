@@ -23,8 +23,8 @@ const WAKE_WORK: usize = 1 << 23;
 const PIECE_WORK: usize = 1 << 16;
 /// Matrices of one job at most.
 pub const TOGETHER: usize = 3;
-/// Looks at a counter before going to sleep, 4 microseconds on a processor that makes one at every cycle of 4 GHz.
-const SPINS: u32 = 16000;
+/// Looks at a counter before going to sleep: about 10 microseconds, a part of what it takes to be woken.
+const SPINS: u32 = 40_000;
 
 /// Columns of a (tokens, stride) array of results: those of one range of rows of the matrix. Other threads may
 /// hold other ranges of the same array.
