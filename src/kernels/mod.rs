@@ -17,6 +17,7 @@ mod attention;
 mod calibrate;
 mod codec;
 mod elementwise;
+mod isa;
 // Rows and lanes index several arrays at once.
 #[allow(clippy::needless_range_loop)]
 mod matmul;
@@ -34,6 +35,7 @@ use std::ops::Range;
 
 use activations::{PairsF32, PairsI8, PairsI16, SplitI8};
 use calibrate::design;
+use isa::{forced_scalar, vectors};
 use matmul::{Groups, Matrix};
 use matvec::{PAIRS, QUADS, SPLIT, Token, WIDE};
 use rows::Columns;
@@ -43,6 +45,9 @@ pub use attention::{
     BLOCK as CACHE_BLOCK, CachedLayer, Head16, Queries, Stored, key_index, padded, value_index,
 };
 pub use calibrate::{Design, DesignTiming, calibrate, set_design};
+#[cfg(not(target_arch = "wasm32"))]
+pub use isa::with_isa;
+pub use isa::{Isa, available, isa};
 pub(crate) use rows::TOGETHER;
 #[cfg(all(target_arch = "wasm32", target_feature = "atomics"))]
 pub(crate) use rows::{fail, work};
@@ -50,100 +55,6 @@ pub use rows::{set_threads, threads};
 
 use crate::quant::int8::{Int8Activations, mm_dequant};
 use crate::quant::{ComputeDtype, Floats, Int8Params, Params4bit, QuantType};
-
-/// An instruction set that kernels exist for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Isa {
-    /// The reference, plain Rust.
-    Scalar,
-    /// WebAssembly SIMD.
-    Simd128,
-    /// WebAssembly relaxed SIMD.
-    RelaxedSimd,
-    /// x86-64 with AVX2, 128-bit vectors.
-    Avx2,
-    /// AArch64.
-    Neon,
-}
-
-impl Isa {
-    /// The name in reports: `"scalar"`, `"simd128"`, `"relaxed-simd"`, `"avx2"`, `"neon"`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Isa::Scalar => "scalar",
-            Isa::Simd128 => "simd128",
-            Isa::RelaxedSimd => "relaxed-simd",
-            Isa::Avx2 => "avx2",
-            Isa::Neon => "neon",
-        }
-    }
-}
-
-/// The instruction set of a wasm module is decided when it is built, any other at run time.
-#[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
-const AVAILABLE: &[Isa] = &[Isa::RelaxedSimd];
-#[cfg(all(target_arch = "wasm32", target_feature = "simd128", not(target_feature = "relaxed-simd")))]
-const AVAILABLE: &[Isa] = &[Isa::Simd128];
-#[cfg(target_arch = "x86_64")]
-const AVAILABLE: &[Isa] = &[Isa::Scalar, Isa::Avx2];
-#[cfg(target_arch = "aarch64")]
-const AVAILABLE: &[Isa] = &[Isa::Scalar, Isa::Neon];
-#[cfg(not(any(
-    all(target_arch = "wasm32", target_feature = "simd128"),
-    target_arch = "x86_64",
-    target_arch = "aarch64"
-)))]
-const AVAILABLE: &[Isa] = &[Isa::Scalar];
-
-/// The instruction sets this build can use on this machine, the one in use last.
-pub fn available() -> &'static [Isa] {
-    #[cfg(target_arch = "x86_64")]
-    if x86_64::Avx2::new().is_none() {
-        return &AVAILABLE[..1];
-    }
-    AVAILABLE
-}
-
-/// The instruction set in use.
-pub fn isa() -> Isa {
-    if forced_scalar() { Isa::Scalar } else { available()[available().len() - 1] }
-}
-
-#[cfg(not(target_arch = "wasm32"))]
-thread_local! {
-    static FORCED_SCALAR: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
-}
-
-/// Whether [`with_isa`] turned vectors off on this thread.
-fn forced_scalar() -> bool {
-    #[cfg(not(target_arch = "wasm32"))]
-    return FORCED_SCALAR.get();
-    #[cfg(target_arch = "wasm32")]
-    false
-}
-
-/// Calls `f` with kernels of `isa` on this thread, so that each can be tested on one machine.
-///
-/// # Panics
-/// When `isa` is not among the [`available`] ones.
-#[cfg(not(target_arch = "wasm32"))]
-pub fn with_isa<T>(isa: Isa, f: impl FnOnce() -> T) -> T {
-    /// Puts back what was, also when `f` panics.
-    struct Before(bool);
-    impl Drop for Before {
-        fn drop(&mut self) {
-            FORCED_SCALAR.set(self.0);
-        }
-    }
-    assert!(available().contains(&isa), "{} is not available", isa.as_str());
-    let _before = Before(FORCED_SCALAR.replace(isa == Isa::Scalar));
-    f()
-}
-
-/// Whether kernels run on vectors.
-fn vectors() -> bool {
-    isa() != Isa::Scalar
-}
 
 /// Runs a generic kernel on the vector type of this machine, or the other expression without one. This
 /// is the only dispatch.
