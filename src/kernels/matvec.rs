@@ -115,8 +115,56 @@ pub fn unit_scales<'a, S: Simd>(
     buffer
 }
 
-/// Calls `f(i, bytes, first unit, scales)` for the rows `rows.start + i`, each of which holds `units` whole units: once for
-/// a row, or, where it is longer than [`SEGMENT`], for one segment of it after the other.
+/// Calls `f(i, bytes, first unit, scales)` for `R` rows at a time, `rows.start + i[r]`, each of which holds `units` whole
+/// units: once, or, where rows are longer than [`SEGMENT`], for one segment of them after the other.
+///
+/// The rows come from `R` stretches of the matrix, which overlap where they cannot have the same length. Each is read from its
+/// start to its end, as memory is fastest; neighbouring rows would be streams that skip each other's part.
+#[inline(always)]
+fn each_rows<S: Simd, const R: usize, const CHUNKS: usize>(
+    s: S,
+    w: &Params4bit,
+    units: usize,
+    rows: Range<usize>,
+    mut f: impl FnMut([usize; R], [&[[[u8; 16]; CHUNKS]]; R], usize, [&[f32]; R]),
+) {
+    if units == 0 || rows.is_empty() {
+        return;
+    }
+    let unit = CHUNKS * 32;
+    let mut buffers = [[0.0; SEGMENT]; R];
+    // Short rows get their scales together.
+    let (step, segment) = ((SEGMENT / units).max(1), units.min(SEGMENT));
+    let stretch = rows.len().div_ceil(R);
+    let mut starts = [0; R];
+    for r in 1..R {
+        starts[r] = (rows.len() - stretch) * r / (R - 1);
+    }
+    for start in (0..stretch).step_by(step) {
+        let n = step.min(stretch - start);
+        for first in (0..units).step_by(segment) {
+            let segment = segment.min(units - first);
+            let (mut bytes, mut scales) = ([&[][..]; R], [&[][..]; R]);
+            for (r, buffer) in buffers.iter_mut().enumerate() {
+                let at = (rows.start + starts[r] + start) * units + first;
+                scales[r] = unit_scales(s, w, unit, at, &mut buffer[..n * segment]);
+                let packed = &w.packed[at * unit / 2..][..n * segment * unit / 2];
+                bytes[r] = packed.as_chunks::<16>().0.as_chunks::<CHUNKS>().0;
+            }
+            for i in 0..n {
+                let units = i * segment..(i + 1) * segment;
+                f(
+                    starts.map(|row| row + start + i),
+                    bytes.map(|bytes| &bytes[units.clone()]),
+                    first,
+                    scales.map(|scales| &scales[units.clone()]),
+                );
+            }
+        }
+    }
+}
+
+/// [`each_rows`], one at a time.
 #[inline(always)]
 fn each_row<S: Simd, const CHUNKS: usize>(
     s: S,
@@ -125,27 +173,7 @@ fn each_row<S: Simd, const CHUNKS: usize>(
     rows: Range<usize>,
     mut f: impl FnMut(usize, &[[[u8; 16]; CHUNKS]], usize, &[f32]),
 ) {
-    if units == 0 {
-        return;
-    }
-    let unit = CHUNKS * 32;
-    let mut buffer = [0.0; SEGMENT];
-    // Short rows get their scales together.
-    let (step, segment) = ((SEGMENT / units).max(1), units.min(SEGMENT));
-    for start in rows.clone().step_by(step) {
-        let n = step.min(rows.end - start);
-        for first in (0..units).step_by(segment) {
-            let segment = segment.min(units - first);
-            let at = start * units + first;
-            let scales = unit_scales(s, w, unit, at, &mut buffer[..n * segment]);
-            let bytes = &w.packed[at * unit / 2..][..n * segment * unit / 2];
-            let bytes = bytes.as_chunks::<16>().0.as_chunks::<CHUNKS>().0;
-            let each = bytes.chunks_exact(segment).zip(scales.chunks_exact(segment));
-            for (i, (bytes, scales)) in each.enumerate() {
-                f(start - rows.start + i, bytes, first, scales);
-            }
-        }
-    }
+    each_rows::<S, 1, CHUNKS>(s, w, units, rows, |[i], [bytes], first, [scales]| f(i, bytes, first, scales));
 }
 
 /// `sums` plus `w * scale * x`.
@@ -185,13 +213,19 @@ pub fn four_bit_exact<S: Simd, const CHUNKS: usize>(
     });
 }
 
-/// A way to multiply a unit of codes with as many quantized activations.
+/// A way to multiply units of codes, one from each of several rows, with as many quantized activations.
 trait UnitDot<S: Simd, const CHUNKS: usize> {
     /// The activations of a chunk of 32.
     type X;
 
-    /// Vectors whose lanes add up to the sum of the products and `bias`.
-    fn sums(&self, s: S, bytes: &[[u8; 16]; CHUNKS], x: &[Self::X; CHUNKS], bias: &i32) -> S::V;
+    /// For each row a vector whose lanes add up to the sum of the products and `bias`.
+    fn sums<const R: usize>(
+        &self,
+        s: S,
+        bytes: [&[[u8; 16]; CHUNKS]; R],
+        x: &[Self::X; CHUNKS],
+        bias: &i32,
+    ) -> [S::V; R];
 }
 
 /// 16-bit levels.
@@ -204,18 +238,26 @@ impl<S: Simd, const CHUNKS: usize> UnitDot<S, CHUNKS> for WideLevels<S> {
     type X = PairsI16;
 
     #[inline(always)]
-    fn sums(&self, s: S, bytes: &[[u8; 16]; CHUNKS], x: &[PairsI16; CHUNKS], _: &i32) -> S::V {
-        let mut sums = [s.splat_u32(0); 2];
-        for (bytes, x) in bytes.iter().zip(x) {
-            let (low, high) = s.nibbles(s.load(bytes), self.mask);
-            for (codes, x) in [(high, [x[0], x[1]]), (low, [x[2], x[3]])] {
-                let w = self.table.get(s, codes);
-                for i in 0..2 {
-                    sums[i] = s.add_i32(sums[i], s.dot_i16(w[i], s.load(&x[i])));
+    fn sums<const R: usize>(
+        &self,
+        s: S,
+        bytes: [&[[u8; 16]; CHUNKS]; R],
+        x: &[PairsI16; CHUNKS],
+        _: &i32,
+    ) -> [S::V; R] {
+        let mut sums = [[s.splat_u32(0); 2]; R];
+        for (c, x) in x.iter().enumerate() {
+            for r in 0..R {
+                let (low, high) = s.nibbles(s.load(&bytes[r][c]), self.mask);
+                for (codes, x) in [(high, [x[0], x[1]]), (low, [x[2], x[3]])] {
+                    let w = self.table.get(s, codes);
+                    for i in 0..2 {
+                        sums[r][i] = s.add_i32(sums[r][i], s.dot_i16(w[i], s.load(&x[i])));
+                    }
                 }
             }
         }
-        s.add_i32(sums[0], sums[1])
+        sums.map(|[a, b]| s.add_i32(a, b))
     }
 }
 
@@ -232,13 +274,20 @@ impl<S: Simd, const CHUNKS: usize> UnitDot<S, CHUNKS> for SplitLevels<S> {
     type X = SplitI8;
 
     #[inline(always)]
-    fn sums(&self, s: S, bytes: &[[u8; 16]; CHUNKS], x: &[SplitI8; CHUNKS], bias: &i32) -> S::V {
+    fn sums<const R: usize>(
+        &self,
+        s: S,
+        bytes: [&[[u8; 16]; CHUNKS]; R],
+        x: &[SplitI8; CHUNKS],
+        bias: &i32,
+    ) -> [S::V; R] {
         let zero = s.splat_u32(0);
-        let (mut large, mut small, mut cross) = (zero, s.first_i32(bias), zero);
+        let (mut large, mut small, mut cross) = ([zero; R], [s.first_i32(bias); R], [zero; R]);
         let mut done = 0;
-        'unit: for (bytes, x) in bytes.iter().zip(x) {
-            let (low, high) = s.nibbles(s.load(bytes), self.mask);
-            for (codes, [x_high, x_low]) in [(high, &x[0]), (low, &x[1])] {
+        'unit: for (c, x) in x.iter().enumerate() {
+            let codes = bytes.map(|bytes| s.nibbles(s.load(&bytes[c]), self.mask));
+            let halves = [codes.map(|(_, high)| high), codes.map(|(low, _)| low)];
+            for (codes, x) in halves.into_iter().zip(x) {
                 // A way out, never taken here, keeps the order of the instructions: LLVM would look up all levels of the
                 // unit first, which takes more registers than there are, and then chain the products that wait for
                 // each other. It costs a sixth of the speed.
@@ -246,14 +295,16 @@ impl<S: Simd, const CHUNKS: usize> UnitDot<S, CHUNKS> for SplitLevels<S> {
                     break 'unit;
                 }
                 done += 1;
-                let (w_high, w_low) = (s.swizzle(self.high, codes), s.swizzle(self.low, codes));
-                let (x_high, x_low) = (s.load(x_high), s.load(x_low));
-                large = s.dot_add_i8_u7(x_high, w_high, large);
-                small = s.dot_add_i8_u7(x_high, w_low, small);
-                cross = s.dot_add_i8_u7(x_low, w_high, cross);
+                let [x_high, x_low] = x.each_ref().map(|x| s.load(x));
+                for r in 0..R {
+                    let (w_high, w_low) = (s.swizzle(self.high, codes[r]), s.swizzle(self.low, codes[r]));
+                    large[r] = s.dot_add_i8_u7(x_high, w_high, large[r]);
+                    small[r] = s.dot_add_i8_u7(x_high, w_low, small[r]);
+                    cross[r] = s.dot_add_i8_u7(x_low, w_high, cross[r]);
+                }
             }
         }
-        s.add_i32(s.add_i32(s.shl_u32::<7>(large), small), cross)
+        std::array::from_fn(|r| s.add_i32(s.add_i32(s.shl_u32::<7>(large[r]), small[r]), cross[r]))
     }
 }
 
@@ -268,19 +319,29 @@ impl<S: Simd, const DESIGN: u8, const CHUNKS: usize> UnitDot<S, CHUNKS> for Narr
     type X = PairsI8;
 
     #[inline(always)]
-    fn sums(&self, s: S, bytes: &[[u8; 16]; CHUNKS], x: &[PairsI8; CHUNKS], bias: &i32) -> S::V {
-        let mut sum = s.first_i32(bias);
-        for (bytes, x) in bytes.iter().zip(x) {
-            let (low, high) = s.nibbles(s.load(bytes), self.mask);
-            for (codes, x) in [(high, &x[0]), (low, &x[1])] {
-                let (x, w) = (s.load(x), s.swizzle(self.table, codes));
-                sum = match DESIGN {
-                    PAIRS => s.add_i32(sum, s.dot_i16(s.dot_i8_u7(x, w), self.ones)),
-                    _ => s.dot_add_i8_u7(x, w, sum),
-                };
+    fn sums<const R: usize>(
+        &self,
+        s: S,
+        bytes: [&[[u8; 16]; CHUNKS]; R],
+        x: &[PairsI8; CHUNKS],
+        bias: &i32,
+    ) -> [S::V; R] {
+        let mut sums = [s.first_i32(bias); R];
+        for (c, x) in x.iter().enumerate() {
+            let bytes = bytes.map(|bytes| s.load(&bytes[c]));
+            let halves = [bytes.map(|bytes| s.shr_u16::<4>(bytes)), bytes];
+            for (codes, x) in halves.into_iter().zip(x) {
+                let x = s.load(x);
+                for r in 0..R {
+                    let w = s.swizzle(self.table, s.and(codes[r], self.mask));
+                    sums[r] = match DESIGN {
+                        PAIRS => s.add_i32(sums[r], s.dot_i16(s.dot_i8_u7(x, w), self.ones)),
+                        _ => s.dot_add_i8_u7(x, w, sums[r]),
+                    };
+                }
             }
         }
-        sum
+        sums
     }
 }
 
@@ -295,9 +356,10 @@ pub struct Token<'a, X> {
     pub biases: &'a [i32],
 }
 
-/// Product in integers with units of `CHUNKS * 32`, none of which may straddle blocks.
+/// Product in integers with units of `CHUNKS * 32`, none of which may straddle blocks: `R` rows and `UNITS` of their units in
+/// one round of the inner loop.
 #[inline(always)]
-fn integers<S: Simd, D: UnitDot<S, CHUNKS>, const CHUNKS: usize>(
+fn integers<S: Simd, D: UnitDot<S, CHUNKS>, const R: usize, const UNITS: usize, const CHUNKS: usize>(
     s: S,
     w: &Params4bit,
     dot: D,
@@ -306,48 +368,57 @@ fn integers<S: Simd, D: UnitDot<S, CHUNKS>, const CHUNKS: usize>(
     rows: Range<usize>,
     y: &mut [f32],
 ) {
-    // The sums of four units fill the lanes of one vector.
-    let scaled = |sums: [S::V; 4], scales: &[f32; 4], x_scales: &[f32; 4], total: S::V| {
-        let sums = s.from_i32(s.sums_i32(sums));
-        s.madd_f32(sums, s.mul_f32(s.load(scales), s.load(x_scales)), total)
-    };
-    let zero = s.splat_u32(0);
     let codes = x.codes.as_chunks::<CHUNKS>().0;
-    let mut total = s.splat_f32(0.0);
-    each_row::<S, CHUNKS>(s, w, codes.len(), rows, |i, bytes, first, scales| {
+    // Units in a round and one more, which the compiler must not know.
+    let never = std::hint::black_box(UNITS + 1);
+    let mut totals = [s.splat_f32(0.0); R];
+    each_rows::<S, R, CHUNKS>(s, w, codes.len(), rows, |rows, bytes, first, scales| {
         if first == 0 {
-            total = s.splat_f32(0.0);
+            totals = [s.splat_f32(0.0); R];
         }
-        let n = scales.len();
+        let n = scales[0].len();
         let (codes, x_scales, biases) =
             (&codes[first..][..n], &x.scales[first..][..n], &x.biases[first..][..n]);
-        let ((bytes, bytes_tail), (codes, codes_tail)) = (bytes.as_chunks::<4>(), codes.as_chunks::<4>());
-        let (scales, scales_tail) = scales.as_chunks::<4>();
-        let (x_scales, x_scales_tail) = x_scales.as_chunks::<4>();
-        let (biases, biases_tail) = biases.as_chunks::<4>();
-        for i in 0..bytes.len() {
-            let ([b0, b1, b2, b3], [x0, x1, x2, x3], [o0, o1, o2, o3]) = (&bytes[i], &codes[i], &biases[i]);
-            let sums = [
-                dot.sums(s, b0, x0, o0),
-                dot.sums(s, b1, x1, o1),
-                dot.sums(s, b2, x2, o2),
-                dot.sums(s, b3, x3, o3),
-            ];
-            total = scaled(sums, &scales[i], &x_scales[i], total);
+        let mut unit = |bytes: [&[[u8; 16]; CHUNKS]; R], x, scales: [f32; R], x_scale, bias| {
+            let sums = dot.sums(s, bytes, x, bias);
+            for r in 0..R {
+                totals[r] = s.madd_f32(s.from_i32(sums[r]), s.splat_f32(scales[r] * x_scale), totals[r]);
+            }
+        };
+        let rounds = n / UNITS;
+        {
+            let bytes = bytes.map(|bytes| &bytes.as_chunks::<UNITS>().0[..rounds]);
+            let scales = scales.map(|scales| &scales.as_chunks::<UNITS>().0[..rounds]);
+            let (codes, x_scales, biases) = (
+                codes.as_chunks::<UNITS>().0,
+                x_scales.as_chunks::<UNITS>().0,
+                biases.as_chunks::<UNITS>().0,
+            );
+            let (codes, x_scales, biases) = (&codes[..rounds], &x_scales[..rounds], &biases[..rounds]);
+            for i in 0..rounds {
+                for u in 0..UNITS {
+                    // Keeps one unit's instructions after the other's, as in `SplitLevels`.
+                    if UNITS > 1 && u == never {
+                        break;
+                    }
+                    let (bytes, scales) =
+                        (bytes.map(|bytes| &bytes[i][u]), scales.map(|scales| scales[i][u]));
+                    unit(bytes, &codes[i][u], scales, x_scales[i][u], &biases[i][u]);
+                }
+            }
         }
-        let tail = |i: usize| dot.sums(s, &bytes_tail[i], &codes_tail[i], &biases_tail[i]);
-        let mut rest = bytes_tail.len();
-        if rest >= 2 {
-            let two = |values: &[f32]| [values[0], values[1], 0.0, 0.0];
-            total = scaled([tail(0), tail(1), zero, zero], &two(scales_tail), &two(x_scales_tail), total);
-            rest -= 2;
+        for i in rounds * UNITS..n {
+            unit(
+                bytes.map(|bytes| &bytes[i]),
+                &codes[i],
+                scales.map(|scales| scales[i]),
+                x_scales[i],
+                &biases[i],
+            );
         }
-        if rest == 1 {
-            let last = bytes_tail.len() - 1;
-            let one = |values: &[f32]| [values[last], 0.0, 0.0, 0.0];
-            total = scaled([tail(last), zero, zero, zero], &one(scales_tail), &one(x_scales_tail), total);
+        for r in 0..R {
+            y[rows[r]] = s.sum_f32(totals[r]) / level_scale;
         }
-        y[i] = s.sum_f32(total) / level_scale;
     });
 }
 
@@ -364,7 +435,7 @@ pub fn four_bit_i16<S: Simd, const CHUNKS: usize>(
     let level_scale = level_scale_i16(w.quant_state.quant_type);
     let table = TableI16::new(s, &w.quant_state.code, level_scale);
     let dot = WideLevels { table, mask: s.hide(s.splat_u32(0x0f0f_0f0f)) };
-    integers::<S, _, CHUNKS>(s, w, dot, level_scale, x, rows, y);
+    integers::<S, _, 1, 1, CHUNKS>(s, w, dot, level_scale, x, rows, y);
 }
 
 /// Near-exact product in the design [`SPLIT`] and units of 64, see [`integers`].
@@ -384,7 +455,7 @@ pub fn four_bit_split<S: Simd>(
     let low = s.hide(s.load(&levels.map(|level| (level & 127) as u8)));
     let halves = std::hint::black_box(2 * CHUNKS);
     let dot = SplitLevels { high, low, mask: s.hide(s.splat_u32(0x0f0f_0f0f)), halves };
-    integers::<S, _, CHUNKS>(s, w, dot, level_scale / 128.0, x, rows, y);
+    integers::<S, _, 2, 1, CHUNKS>(s, w, dot, level_scale / 128.0, x, rows, y);
 }
 
 /// Fast product in units of 64, see [`integers`].
@@ -400,7 +471,7 @@ pub fn four_bit_u7<S: Simd, const DESIGN: u8>(
     let (level_scale, _) = level_scale_u7(w.quant_state.quant_type);
     let (table, ones) = (s.hide(s.load(&levels_u7(w))), s.hide(s.splat_u32(0x0001_0001)));
     let dot = NarrowLevels::<S, DESIGN> { table, ones, mask: s.hide(s.splat_u32(0x0f0f_0f0f)) };
-    integers::<S, _, 2>(s, w, dot, level_scale, x, rows, y);
+    integers::<S, _, 2, 4, 2>(s, w, dot, level_scale, x, rows, y);
 }
 
 /// A float format whose elements become f32 lanes, even and odd ones apart.
