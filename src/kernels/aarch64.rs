@@ -53,6 +53,12 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn load_halves(self, low: &[f32; 2], high: &[f32; 2]) -> uint8x16_t {
+        // SAFETY: both have 8 readable bytes, and byte loads need no alignment.
+        unsafe { vcombine_u8(vld1_u8((&raw const *low).cast()), vld1_u8((&raw const *high).cast())) }
+    }
+
+    #[inline(always)]
     fn store<B: Block>(self, block: &mut B, v: uint8x16_t) {
         // SAFETY: a Block has 16 writable bytes that may take any value.
         unsafe { vst1q_u8((&raw mut *block).cast(), v) }

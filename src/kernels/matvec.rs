@@ -10,7 +10,7 @@
 use std::ops::Range;
 
 use super::activations::{PairsF32, PairsI8, PairsI16, SplitI8};
-use super::simd::{Simd, TableF32, TableI16};
+use super::simd::{Simd, TableI16};
 use crate::quant::{Absmax, Params4bit, QuantType};
 
 /// Designs of integer products: 16-bit levels and activations;
@@ -176,11 +176,25 @@ fn each_row<S: Simd, const CHUNKS: usize>(
     each_rows::<S, 1, CHUNKS>(s, w, units, rows, |[i], [bytes], first, [scales]| f(i, bytes, first, scales));
 }
 
-/// `sums` plus `w * scale * x`.
+/// `sums` plus the products of a chunk. A byte is looked up as the two levels of its codes: codes that are looked up in
+/// registers, once for each byte of a level, take more instructions, of which V8 makes yet more for want of registers.
 #[inline(always)]
-fn add_products<S: Simd>(s: S, w: [S::V; 4], scale: S::V, x: [&[f32; 4]; 4], sums: [S::V; 4]) -> [S::V; 4] {
-    let sum = |i: usize| s.add_f32(sums[i], s.mul_f32(s.mul_f32(w[i], scale), s.load(x[i])));
-    [sum(0), sum(1), sum(2), sum(3)]
+fn add_products<S: Simd>(
+    s: S,
+    levels: &[[f32; 2]; 256],
+    bytes: &[u8; 16],
+    scale: S::V,
+    x: &PairsF32,
+    mut sums: [S::V; 4],
+) -> [S::V; 4] {
+    for i in 0..4 {
+        let levels = |byte: usize| &levels[usize::from(bytes[4 * i + byte])];
+        let (ab, cd) = (s.load_halves(levels(0), levels(1)), s.load_halves(levels(2), levels(3)));
+        let (even, odd) = (s.even_u32(ab, cd), s.odd_u32(ab, cd));
+        sums[i] = s.add_f32(sums[i], s.mul_f32(s.mul_f32(even, scale), s.load(&x[i])));
+        sums[i] = s.add_f32(sums[i], s.mul_f32(s.mul_f32(odd, scale), s.load(&x[4 + i])));
+    }
+    sums
 }
 
 /// Exact product with units of `CHUNKS * 32`, none of which may straddle blocks: `y[i]` for row `rows.start + i`.
@@ -193,8 +207,9 @@ pub fn four_bit_exact<S: Simd, const CHUNKS: usize>(
     rows: Range<usize>,
     y: &mut [f32],
 ) {
-    let table = TableF32::new(s, &w.quant_state.code);
-    let mask = s.hide(s.splat_u32(0x0f0f_0f0f));
+    const { assert!(CHUNKS == 1 || CHUNKS == 2) };
+    let code = &w.quant_state.code;
+    let levels: &[[f32; 2]; 256] = &std::array::from_fn(|byte| [code[byte >> 4], code[byte & 15]]);
     let x = x.as_chunks::<CHUNKS>().0;
     let mut sums = [s.splat_f32(0.0); 4];
     each_row::<S, CHUNKS>(s, w, x.len(), rows, |i, bytes, first, scales| {
@@ -203,10 +218,10 @@ pub fn four_bit_exact<S: Simd, const CHUNKS: usize>(
         }
         for ((bytes, x), scale) in bytes.iter().zip(&x[first..]).zip(scales) {
             let scale = s.splat_f32(*scale);
-            for (bytes, [a, b, c, d, e, f, g, h]) in bytes.iter().zip(x) {
-                let (low, high) = s.nibbles(s.load(bytes), mask);
-                sums = add_products(s, table.get(s, high), scale, [a, b, c, d], sums);
-                sums = add_products(s, table.get(s, low), scale, [e, f, g, h], sums);
+            sums = add_products(s, levels, &bytes[0], scale, &x[0], sums);
+            // Not a loop, which the compiler would keep.
+            if CHUNKS == 2 {
+                sums = add_products(s, levels, &bytes[1], scale, &x[1], sums);
             }
         }
         y[i] = s.reduce(&sums);

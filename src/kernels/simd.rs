@@ -42,6 +42,8 @@ pub trait Simd: Copy + Send + Sync {
 
     /// Loads, without any alignment.
     fn load<B: Block>(self, block: &B) -> Self::V;
+    /// Loads half of a register from each, without any alignment.
+    fn load_halves(self, low: &[f32; 2], high: &[f32; 2]) -> Self::V;
     /// Stores, without any alignment.
     fn store<B: Block>(self, block: &mut B, v: Self::V);
     /// The same f32 in all lanes.

@@ -28,6 +28,14 @@ impl Simd for Wasm {
     }
 
     #[inline(always)]
+    fn load_halves(self, low: &[f32; 2], high: &[f32; 2]) -> v128 {
+        // SAFETY: both have 8 readable bytes, and these loads need no alignment.
+        unsafe {
+            v128_load64_lane::<1>(v128_load64_zero((&raw const *low).cast()), (&raw const *high).cast())
+        }
+    }
+
+    #[inline(always)]
     fn store<B: Block>(self, block: &mut B, v: v128) {
         // SAFETY: a Block has 16 writable bytes that may take any value.
         unsafe { v128_store((&raw mut *block).cast(), v) }

@@ -48,6 +48,15 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn load_halves(self, low: &[f32; 2], high: &[f32; 2]) -> __m128i {
+        // SAFETY: both have 8 readable bytes, and these loads need no alignment.
+        unsafe {
+            let low = _mm_castsi128_pd(_mm_loadl_epi64((&raw const *low).cast()));
+            _mm_castpd_si128(_mm_loadh_pd(low, (&raw const *high).cast()))
+        }
+    }
+
+    #[inline(always)]
     fn store<B: Block>(self, block: &mut B, v: __m128i) {
         // SAFETY: a Block has 16 writable bytes that may take any value.
         unsafe { _mm_storeu_si128((&raw mut *block).cast(), v) }
