@@ -35,7 +35,7 @@ use std::ops::Range;
 
 use activations::{PairsF32, PairsI8, PairsI16, SplitI8};
 use calibrate::design;
-use isa::{forced_scalar, vectors};
+use isa::vectors;
 use matmul::{Groups, Matrix};
 use matvec::{PAIRS, QUADS, SPLIT, Token, WIDE};
 use rows::Columns;
@@ -68,12 +68,12 @@ macro_rules! dispatch {
             }
             match x86_64::Avx2::new() {
                 // SAFETY: `Avx2::new` saw both features.
-                Some(s) if !forced_scalar() => unsafe { avx2(s, $($arg),*) },
+                Some(s) if !isa::forced_scalar() => unsafe { avx2(s, $($arg),*) },
                 _ => $scalar,
             }
         }
         #[cfg(target_arch = "aarch64")]
-        if forced_scalar() {
+        if isa::forced_scalar() {
             $scalar
         } else {
             $kernel(aarch64::Neon, $($arg),*);
