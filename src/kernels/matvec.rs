@@ -164,37 +164,27 @@ fn each_rows<S: Simd, const R: usize, const CHUNKS: usize>(
     }
 }
 
-/// [`each_rows`], one at a time.
+/// Adds the products of bytes `4 * i` to `4 * i + 3` of a chunk of each row to its sums `i`. A byte is looked up as the two
+/// levels of its codes: codes that are looked up in registers, once for each byte of a level, take more instructions, of
+/// which V8 makes yet more for want of registers.
 #[inline(always)]
-fn each_row<S: Simd, const CHUNKS: usize>(
-    s: S,
-    w: &Params4bit,
-    units: usize,
-    rows: Range<usize>,
-    mut f: impl FnMut(usize, &[[[u8; 16]; CHUNKS]], usize, &[f32]),
-) {
-    each_rows::<S, 1, CHUNKS>(s, w, units, rows, |[i], [bytes], first, [scales]| f(i, bytes, first, scales));
-}
-
-/// `sums` plus the products of a chunk. A byte is looked up as the two levels of its codes: codes that are looked up in
-/// registers, once for each byte of a level, take more instructions, of which V8 makes yet more for want of registers.
-#[inline(always)]
-fn add_products<S: Simd>(
+fn add_products<S: Simd, const R: usize>(
     s: S,
     levels: &[[f32; 2]; 256],
-    bytes: &[u8; 16],
-    scale: S::V,
+    bytes: [&[u8; 16]; R],
+    scales: [S::V; R],
     x: &PairsF32,
-    mut sums: [S::V; 4],
-) -> [S::V; 4] {
-    for i in 0..4 {
-        let levels = |byte: usize| &levels[usize::from(bytes[4 * i + byte])];
+    i: usize,
+    sums: &mut [[S::V; 4]; R],
+) {
+    let (x_even, x_odd) = (s.load(&x[i]), s.load(&x[4 + i]));
+    for r in 0..R {
+        let levels = |byte: usize| &levels[usize::from(bytes[r][4 * i + byte])];
         let (ab, cd) = (s.load_halves(levels(0), levels(1)), s.load_halves(levels(2), levels(3)));
-        let (even, odd) = (s.even_u32(ab, cd), s.odd_u32(ab, cd));
-        sums[i] = s.add_f32(sums[i], s.mul_f32(s.mul_f32(even, scale), s.load(&x[i])));
-        sums[i] = s.add_f32(sums[i], s.mul_f32(s.mul_f32(odd, scale), s.load(&x[4 + i])));
+        let product = |w, x| s.mul_f32(s.mul_f32(w, scales[r]), x);
+        let sum = s.add_f32(sums[r][i], product(s.even_u32(ab, cd), x_even));
+        sums[r][i] = s.add_f32(sum, product(s.odd_u32(ab, cd), x_odd));
     }
-    sums
 }
 
 /// Exact product with units of `CHUNKS * 32`, none of which may straddle blocks: `y[i]` for row `rows.start + i`.
@@ -211,20 +201,32 @@ pub fn four_bit_exact<S: Simd, const CHUNKS: usize>(
     let code = &w.quant_state.code;
     let levels: &[[f32; 2]; 256] = &std::array::from_fn(|byte| [code[byte >> 4], code[byte & 15]]);
     let x = x.as_chunks::<CHUNKS>().0;
-    let mut sums = [s.splat_f32(0.0); 4];
-    each_row::<S, CHUNKS>(s, w, x.len(), rows, |i, bytes, first, scales| {
+    let zero = s.splat_f32(0.0);
+    let mut sums = [[zero; 4]; 2];
+    each_rows::<S, 2, CHUNKS>(s, w, x.len(), rows, |rows, bytes, first, scales| {
         if first == 0 {
-            sums = [s.splat_f32(0.0); 4];
+            sums = [[zero; 4]; 2];
         }
-        for ((bytes, x), scale) in bytes.iter().zip(&x[first..]).zip(scales) {
-            let scale = s.splat_f32(*scale);
-            sums = add_products(s, levels, &bytes[0], scale, &x[0], sums);
+        let n = bytes[0].len();
+        let x = &x[first..][..n];
+        // The second slicing tells the compiler the length.
+        let (bytes, scales) = (bytes.map(|bytes| &bytes[..n]), scales.map(|scales| &scales[..n]));
+        for u in 0..n {
+            let scales = scales.map(|scales| s.splat_f32(scales[u]));
             // Not a loop, which the compiler would keep.
-            if CHUNKS == 2 {
-                sums = add_products(s, levels, &bytes[1], scale, &x[1], sums);
+            macro_rules! each {
+                ($($chunk:literal $i:literal),*) => {
+                    $(if $chunk < CHUNKS {
+                        let bytes = bytes.map(|bytes| &bytes[u][$chunk]);
+                        add_products(s, levels, bytes, scales, &x[u][$chunk], $i, &mut sums);
+                    })*
+                };
             }
+            each!(0 0, 0 1, 0 2, 0 3, 1 0, 1 1, 1 2, 1 3);
         }
-        y[i] = s.reduce(&sums);
+        for (row, sums) in rows.into_iter().zip(&sums) {
+            y[row] = s.reduce(sums);
+        }
     });
 }
 
