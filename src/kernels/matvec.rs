@@ -600,7 +600,8 @@ pub fn floats<S: Simd, T: Stored>(
 pub fn dot_int8<S: Simd, const T: usize>(s: S, w: &[i8], x: [&[i16]; T]) -> [i32; T] {
     let (chunks, tail) = w.as_chunks::<16>();
     let mut acc = [s.splat_u32(0); T];
-    let xs = x.map(|x| x.as_chunks::<16>().0);
+    // The second slicing tells the compiler the length.
+    let xs = x.map(|x| &x.as_chunks::<16>().0[..chunks.len()]);
     for (i, chunk) in chunks.iter().enumerate() {
         let w = s.load(chunk);
         let (low, high) = (s.extend_low_i8(w), s.extend_high_i8(w));
