@@ -10,6 +10,9 @@ use nibblama::kernels::{
 use nibblama::quant::int8::Int8Activations;
 use nibblama::quant::{ComputeDtype, Floats, Int8Params, Params4bit, QuantType};
 
+#[path = "kernels/edges.rs"]
+mod edges;
+
 // The same table under `wasm-bindgen-test`.
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -545,7 +548,18 @@ fn all_codes() {
                 let mut out = vec![f32::NAN; 512];
                 kernels::dequantize_4bit(&w, &mut out);
                 assert_bits("values", &out, &w.dequantize());
-                // Each unit vector picks out one column.
+                // Each unit vector picks out one column, in a panel too.
+                let unit: Vec<f32> = (0..64 * 64).map(|i| f32::from(u8::from(i % 65 == 0))).collect();
+                let mut columns = vec![f32::NAN; 64 * 8];
+                kernels::linear_4bit(&unit, &w, &mut columns, Arithmetic::Exact, &mut Scratch::default());
+                let expected: Vec<f32> = (0..64 * 8).map(|i| out[i % 8 * 64 + i / 8] + 0.0).collect();
+                assert_bits("columns", &columns, &expected);
+                for &(arithmetic, bound, design) in if scale == 1.0 { &ROUGH[..] } else { &[] } {
+                    kernels::set_design(design);
+                    kernels::linear_4bit(&unit, &w, &mut columns, arithmetic, &mut Scratch::default());
+                    let near = |(y, e): (&f32, &f32)| (y - e).abs() <= 2.0 * bound as f32;
+                    assert!(columns.iter().zip(&expected).all(near), "{quant_type} {design:?} in a panel");
+                }
                 for k in 0..64 {
                     let mut x = vec![0.0; 64];
                     x[k] = 1.0;

@@ -460,8 +460,8 @@ pub(crate) fn linear_int8_each(
         count = tokens(x, y, w.rows, cols);
     }
     assert!(cols <= (i32::MAX / (127 * 127)) as usize, "too many columns");
-    if count == 0 {
-        return;
+    if count == 0 || cols == 0 {
+        return ys.iter_mut().for_each(|y| y.fill(0.0));
     }
     let activations = &Int8Activations::quantize(x, cols, threshold);
     if !vectors() {
@@ -645,7 +645,7 @@ pub fn attention(
 ///
 /// # Panics
 /// When the lengths differ or there is no such position.
-pub(crate) fn store_int16(pair: [&[f32]; 2], cached: [&mut [[i16; 8]]; 2], position: usize) -> [f32; 2] {
+pub fn store_int16(pair: [&[f32]; 2], cached: [&mut [[i16; 8]]; 2], position: usize) -> [f32; 2] {
     assert_eq!(pair[0].len(), pair[1].len(), "key and value");
     let mut stored = [0.0; 2];
     let scales = &mut stored;

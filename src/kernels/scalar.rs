@@ -67,8 +67,8 @@ pub fn linear_4bit(x: &[f32], w: &Params4bit, y: &mut [f32], dtype: ComputeDtype
     let x: Vec<f32> = x.iter().map(|&x| round_to(dtype, x)).collect();
     for r in 0..rows {
         let row: Vec<f32> = (0..cols).map(|k| round_to(dtype, element_4bit(w, r * cols + k))).collect();
-        for (t, x) in x.chunks_exact(cols).enumerate() {
-            y[t * rows + r] = dot_pairs(&row, x);
+        for t in 0..y.len() / rows {
+            y[t * rows + r] = dot_pairs(&row, &x[t * cols..][..cols]);
         }
     }
 }
