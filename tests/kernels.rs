@@ -336,6 +336,7 @@ const ATTENTIONS: &[(usize, usize, usize, usize, usize)] = &[
     (80, 5, 1, 64, 33),
     (128, 2, 2, 95, 2),
     (160, 1, 1, 33, 3),
+    (48, 8, 1, 190, 2),
 ];
 
 /// Keys and values of one layer, in both forms.
@@ -485,6 +486,20 @@ fn exp_is_within_its_bound() {
         assert!(((f64::from(scalar::exp(x)) - exact) / exact).abs() < 2e-7, "exp({x})");
     }
     assert!(scalar::exp(f32::NAN).is_nan());
+}
+
+#[test]
+fn exp2_is_within_its_bound() {
+    for i in 0..12600 {
+        let x = i as f32 * -0.01;
+        let exact = f64::from(x).exp2();
+        assert!(((f64::from(scalar::exp2(x)) - exact) / exact).abs() < 3e-6, "exp2({x})");
+    }
+    assert_eq!(scalar::exp2(0.0), 1.0);
+    for x in [-127.6, -1e9, -1e38] {
+        assert_eq!(scalar::exp2(x), 0.0);
+    }
+    assert!(scalar::exp2(f32::NAN).is_nan());
 }
 
 #[test]

@@ -97,6 +97,10 @@ impl Simd for Neon {
         low_u16(a, b) = from_u16!(vzip1q_u16(u16!(a), u16!(b)));
         high_u16(a, b) = from_u16!(vzip2q_u16(u16!(a), u16!(b)));
         high_u64(a, b) = from_u64!(vzip2q_u64(u64!(a), u64!(b)));
+        splat_lane_0(a) = from_u32!(vdupq_laneq_u32::<0>(u32!(a)));
+        splat_lane_1(a) = from_u32!(vdupq_laneq_u32::<1>(u32!(a)));
+        splat_lane_2(a) = from_u32!(vdupq_laneq_u32::<2>(u32!(a)));
+        splat_lane_3(a) = from_u32!(vdupq_laneq_u32::<3>(u32!(a)));
         even_u32(a, b) = from_u32!(vuzp1q_u32(u32!(a), u32!(b)));
         odd_u32(a, b) = from_u32!(vuzp2q_u32(u32!(a), u32!(b)));
         narrow_i32(a, b) = from_s16!(vqmovn_high_s32(vqmovn_s32(s32!(a)), s32!(b)));

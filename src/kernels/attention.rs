@@ -1,24 +1,35 @@
 //! Attention over a kv cache, bit-equal with [`super::scalar`]: in f32, or over keys and values of 16 bits.
 //!
-//! The 16-bit kernel takes the positions in blocks of [`BLOCK`]: scores as integer products, the running maximum and
-//! sum of an online softmax, then the block's weights as integers times the values. Nothing is kept per position, so
-//! any number of queries can go through one pass over keys and values.
+//! The 16-bit kernel takes [`STEP`] positions at a time: scores as integer products, the running maximum and sum of an
+//! online softmax, then the weights of each [`BLOCK`] as integers times the values. Nothing is kept per position, so any
+//! number of queries can go through one pass over keys and values.
 
 use std::ops::Range;
 
-use super::elementwise::{axpy, dot, exp, exp_constants, softmax};
+use super::elementwise::{axpy, dot, softmax};
 use super::rows::Columns;
-use super::scalar::{self, CODE_LIMIT};
+use super::scalar::{self, CODE_LIMIT, EXP2_MIN, EXP2_POLYNOMIAL, LOG2_E};
 use super::simd::Simd;
 
 /// Positions of a block of a 16-bit cache; as many products of two codes fit an i32.
 pub const BLOCK: usize = 32;
+/// Blocks of a step of the softmax.
+const BLOCKS: usize = 2;
+/// Positions of a step of the softmax.
+pub const STEP: usize = BLOCKS * BLOCK;
+/// Stands for the scores of positions that a query does not see: the power of two is 0.
+const UNSEEN: f32 = f32::MIN / 2.0;
 /// Below this the weights of a block are quantized as if this were the greatest.
 pub const MIN_WEIGHT: f32 = 1e-34;
 
 /// Elements that a head of `head_dim` takes in a 16-bit cache, per position.
 pub const fn padded(head_dim: usize) -> usize {
     head_dim.next_multiple_of(16)
+}
+
+/// What products of queries and keys are multiplied with for the softmax, a sum of powers of two.
+pub fn score_scale(head_dim: usize) -> f32 {
+    (1.0 / (head_dim as f32).sqrt()) * LOG2_E
 }
 
 /// Where element `d` of the key at `position` lies: pairs of elements of 8 positions, 16 numbers, one after the other,
@@ -245,7 +256,8 @@ pub fn int16<S: Simd>(
     let heads = q.scales.len() / tokens;
     let (group, units) = (heads / layer.kv_heads, head_dim.div_ceil(32));
     let rows = tokens * group;
-    let mut pass = Pass { softmax: Vec::new(), sums: Vec::new(), width, group, first };
+    let mut pass =
+        Pass { softmax: Vec::new(), sums: Vec::new(), weights: Default::default(), width, group, first };
     for kv_head in range.start / (group * head_dim)..range.end / (group * head_dim) {
         let Some(head) = layer.head16(kv_head) else { return };
         pass.softmax.clear();
@@ -256,14 +268,14 @@ pub fn int16<S: Simd>(
             let row = row / group * heads + kv_head * group + row % group;
             (&q.codes[row * units..][..units], q.scales[row])
         };
-        for block in 0..(first + tokens).div_ceil(BLOCK) {
-            // Queries before the block see nothing of it.
-            let mut row = (block * BLOCK).saturating_sub(first) * group;
+        for step in 0..(first + tokens).div_ceil(STEP) {
+            // Queries before the step see nothing of it.
+            let mut row = (step * STEP).saturating_sub(first) * group;
             while row < rows {
                 row += match rows - row {
-                    1 => pass.block::<S, 1, 2>(s, &head, block, row, [query(row)]),
-                    3 => pass.block::<S, 3, 1>(s, &head, block, row, [0, 1, 2].map(|r| query(row + r))),
-                    _ => pass.block::<S, 2, 2>(s, &head, block, row, [query(row), query(row + 1)]),
+                    1 => pass.step::<S, 1>(s, &head, step, row, [query(row)]),
+                    2 => pass.step::<S, 2>(s, &head, step, row, [0, 1].map(|r| query(row + r))),
+                    _ => pass.step::<S, 3>(s, &head, step, row, [0, 1, 2].map(|r| query(row + r))),
                 };
             }
         }
@@ -282,6 +294,8 @@ struct Pass {
     softmax: Vec<(f32, f32)>,
     /// Weighted values so far, (queries, width).
     sums: Vec<f32>,
+    /// Of the queries of a step.
+    weights: [Weights; 3],
     width: usize,
     /// Queries of a token.
     group: usize,
@@ -290,101 +304,97 @@ struct Pass {
 }
 
 impl Pass {
-    /// Takes a block of positions into account for the queries from `row` on, pairs of codes with their scale. Returns
-    /// how many they are. The sums of `G` times two vectors of each query fit the registers.
+    /// Takes a step of positions into account for the queries from `row` on, pairs of codes with their scale. Returns how
+    /// many they are.
     #[cfg_attr(target_arch = "wasm32", inline(never))]
     #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
-    fn block<S: Simd, const R: usize, const G: usize>(
+    fn step<S: Simd, const R: usize>(
         &mut self,
         s: S,
         head: &Head16<'_>,
-        block: usize,
+        step: usize,
         row: usize,
         queries: [(&[[u32; 16]], f32); R],
     ) -> usize {
+        let seen = |r: usize| (self.first + (row + r) / self.group + 1 - step * STEP).min(STEP);
+        let seen: [usize; R] = std::array::from_fn(seen);
+        // The last query sees most.
+        let blocks = seen[R - 1].div_ceil(BLOCK);
         let vectors = BLOCK * self.width / 8;
-        let keys = head.keys[block * vectors..][..vectors].as_chunks::<2>().0;
-        let values = head.values[block * vectors..][..vectors].as_chunks::<2>().0;
-        let positions = block * BLOCK..(block + 1) * BLOCK;
-        let key_scales = head.key_scales[positions.clone()].as_chunks::<8>().0;
-        let value_scales = head.value_scales[positions].as_chunks::<4>().0;
-        let scale = 1.0 / (head.head_dim as f32).sqrt();
+        let codes = step * BLOCKS * vectors..(step * BLOCKS + blocks) * vectors;
+        let positions = step * STEP..step * STEP + blocks * BLOCK;
+        let weights: &mut [Weights; R] = self.weights.first_chunk_mut().expect("no more queries at a time");
 
-        let mut scores = [[[0.0; 4]; 8]; R];
-        for first in (0..4).step_by(G) {
-            let mut totals = [[[s.splat_f32(0.0); 2]; G]; R];
-            for unit in 0..head.head_dim.div_ceil(32) {
-                let acc = product::<S, R, G>(
-                    s,
-                    keys,
-                    self.width / 2,
-                    first,
-                    16 * unit,
-                    queries.map(|(codes, _)| &codes[unit]),
-                );
+        let scale = score_scale(head.head_dim);
+        let scales = queries.map(|(_, query_scale)| s.splat_f32(query_scale * scale));
+        let keys = head.keys[codes.clone()].as_chunks::<2>().0.chunks_exact(self.width / 2);
+        let key_scales = head.key_scales[positions.clone()].as_chunks::<4>().0.as_chunks::<2>().0;
+        for (eight, (keys, key_scales)) in keys.zip(key_scales).enumerate() {
+            let mut totals = [[s.splat_f32(0.0); 2]; R];
+            for (unit, keys) in keys.chunks(16).enumerate() {
+                let acc = product::<S, R>(s, keys, queries.map(|(codes, _)| &codes[unit]));
                 for r in 0..R {
-                    for g in 0..G {
-                        for i in 0..2 {
-                            totals[r][g][i] = s.add_f32(totals[r][g][i], s.from_i32(acc[r][g][i]));
-                        }
-                    }
+                    totals[r] = [0, 1].map(|i: usize| s.add_f32(totals[r][i], s.from_i32(acc[r][i])));
                 }
             }
+            let key_scales = [0, 1].map(|i: usize| s.load(&key_scales[i]));
             for r in 0..R {
-                let scale = s.splat_f32(queries[r].1 * scale);
-                for g in 0..G {
-                    let key_scales = key_scales[first + g].as_chunks::<4>().0;
-                    for i in 0..2 {
-                        let scaled = s.mul_f32(s.mul_f32(totals[r][g][i], s.load(&key_scales[i])), scale);
-                        s.store(&mut scores[r][2 * (first + g) + i], scaled);
-                    }
+                for (i, score) in weights[r].values[eight].iter_mut().enumerate() {
+                    s.store(score, s.mul_f32(s.mul_f32(totals[r][i], key_scales[i]), scales[r]));
                 }
             }
         }
-        let mut codes = [[0; 16]; R];
-        let seen = |r: usize| self.first + (row + r) / self.group + 1 - block * BLOCK;
-        let seen: [usize; R] = std::array::from_fn(seen);
-        let scales = weights(s, &mut scores, seen, &mut self.softmax[row..], value_scales, &mut codes);
-        for first in (0..self.width / 8).step_by(G) {
-            let acc = product::<S, R, G>(s, values, BLOCK / 2, first, 0, codes.each_ref());
-            for r in 0..R {
-                let sums = &mut self.sums[(row + r) * self.width + 8 * first..][..8 * G];
-                let (before, now) = (s.splat_f32(scales[r].0), s.splat_f32(scales[r].1));
-                for (sum, acc) in sums.as_chunks_mut::<4>().0.iter_mut().zip(acc[r].as_flattened()) {
-                    let rescaled = s.mul_f32(s.load(sum), before);
-                    s.store(sum, s.add_f32(rescaled, s.mul_f32(s.from_i32(*acc), now)));
+        let value_scales = head.value_scales[positions].as_chunks::<4>().0.as_chunks::<2>().0;
+        let mut rescale = [1.0; R];
+        for r in 0..R {
+            rescale[r] = softmax_step(s, &mut weights[r], seen[r], value_scales, &mut self.softmax[row + r]);
+        }
+        let values = head.values[codes].as_chunks::<2>().0.as_chunks::<16>().0.chunks_exact(self.width / 8);
+        let sums =
+            self.sums[row * self.width..][..R * self.width].as_chunks_mut::<4>().0.as_chunks_mut::<2>().0;
+        let width = self.width / 8;
+        for (block, values) in values.enumerate() {
+            let codes = std::array::from_fn(|r| &weights[r].codes[block]);
+            let scales: [S::V; R] = std::array::from_fn(|r| s.splat_f32(weights[r].scales[block]));
+            let before = rescale.map(|rescale| s.splat_f32(rescale));
+            for (eight, values) in values.iter().enumerate() {
+                let acc = product::<S, R>(s, values, codes);
+                for r in 0..R {
+                    for (i, sum) in sums[r * width + eight].iter_mut().enumerate() {
+                        let rescaled = s.mul_f32(s.load(sum), before[r]);
+                        s.store(sum, s.add_f32(rescaled, s.mul_f32(s.from_i32(acc[r][i]), scales[r])));
+                    }
                 }
             }
+            rescale = [1.0; R];
         }
         R
     }
 }
 
-/// `m` (groups, pairs, two vectors) times vectors of at most 16 pairs: sums over the pairs from `pair` on, for `G` groups
-/// from `first` on.
-#[cfg_attr(target_arch = "wasm32", inline(never))]
-#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
-fn product<S: Simd, const R: usize, const G: usize>(
-    s: S,
-    m: &[[[i16; 8]; 2]],
-    pairs: usize,
-    first: usize,
-    pair: usize,
-    x: [&[u32; 16]; R],
-) -> [[[S::V; 2]; G]; R] {
-    let n = (pairs - pair).min(16);
-    let m: [&[[[i16; 8]; 2]]; G] = std::array::from_fn(|g| &m[(first + g) * pairs + pair..][..n]);
-    let mut acc = [[[s.splat_u32(0); 2]; G]; R];
-    for j in 0..n {
-        let mut pairs = [s.splat_u32(0); R];
-        for r in 0..R {
-            pairs[r] = s.splat_u32(x[r][j]);
-        }
-        for g in 0..G {
+/// At most 16 pairs of two vectors times `R` times as many pairs: the sums.
+#[inline(always)]
+fn product<S: Simd, const R: usize>(s: S, m: &[[[i16; 8]; 2]], x: [&[u32; 16]; R]) -> [[S::V; 2]; R] {
+    let x = x.map(|x| x.as_chunks::<4>().0);
+    let never = std::hint::black_box(4);
+    let mut acc = [[s.splat_u32(0); 2]; R];
+    'all: for (j, m) in m.as_chunks::<4>().0.iter().take(4).enumerate() {
+        let x = x.map(|x| s.load(&x[j]));
+        for (k, m) in m.iter().enumerate() {
+            // Never taken; keeps the order of the instructions, see `matvec::SplitLevels`.
+            if k == never {
+                break 'all;
+            }
+            let pairs = x.map(|x| match k {
+                0 => s.splat_lane_0(x),
+                1 => s.splat_lane_1(x),
+                2 => s.splat_lane_2(x),
+                _ => s.splat_lane_3(x),
+            });
             for i in 0..2 {
-                let v = s.load(&m[g][j][i]);
+                let v = s.load(&m[i]);
                 for r in 0..R {
-                    acc[r][g][i] = s.add_i32(acc[r][g][i], s.dot_i16(v, pairs[r]));
+                    acc[r][i] = s.add_i32(acc[r][i], s.dot_i16(v, pairs[r]));
                 }
             }
         }
@@ -392,69 +402,100 @@ fn product<S: Simd, const R: usize, const G: usize>(
     acc
 }
 
-/// One step of the online softmax of `R` queries: from the scores of a block, of which the first `seen` count, to the
-/// codes of its weights. Returns what the sums so far are multiplied with, and the scale of the codes.
+/// The weights of a step of positions.
+#[derive(Clone, Copy, Default)]
+struct Weights {
+    /// Scores first, then weights times the scales of the values, eight at a time.
+    values: [[[f32; 4]; 2]; STEP / 8],
+    /// Those as integers, pairs of positions, block by block.
+    codes: [[u32; 16]; BLOCKS],
+    /// What the integers of a block are multiplied with.
+    scales: [f32; BLOCKS],
+}
+
+/// One step of the online softmax of a query: from the scores of a step, of which the first `seen` count, to the codes of its
+/// weights. `state` holds the greatest score and the sum of powers so far; returns what sums so far are multiplied with.
 #[cfg_attr(target_arch = "wasm32", inline(never))]
 #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
-fn weights<S: Simd, const R: usize>(
+fn softmax_step<S: Simd>(
     s: S,
-    scores: &mut [[[f32; 4]; 8]; R],
-    seen: [usize; R],
-    states: &mut [(f32, f32)],
-    value_scales: &[[f32; 4]],
-    codes: &mut [[u32; 16]; R],
-) -> [(f32, f32); R] {
+    weights: &mut Weights,
+    seen: usize,
+    value_scales: &[[[f32; 4]; 2]],
+    state: &mut (f32, f32),
+) -> f32 {
     // The greatest lane, in every lane.
     let pairs = |x: S::V| s.max_f32(s.odd_u32(x, x), s.even_u32(x, x));
     let greatest = |x: S::V| pairs(pairs(x));
-    let mut results = [(1.0, 0.0); R];
-    let mut maxima = [s.splat_f32(0.0); R];
-    // One step for all queries, then the next: each waits for the one before.
-    for r in 0..R {
-        if let Some(unseen) = scores[r].as_flattened_mut().get_mut(seen[r]..) {
-            unseen.fill(f32::NEG_INFINITY);
-        }
-        let before = states[r].0;
-        let now = scores[r].iter().fold(s.splat_f32(before), |max, x| s.max_f32(s.load(x), max));
-        maxima[r] = greatest(now);
-        let [now, ..] = s.lanes_f32(maxima[r]);
-        if now > before {
-            (states[r].0, results[r].0) = (now, scalar::exp(before - now));
-        }
+    let Weights { values, codes, scales } = weights;
+    let n = value_scales.len();
+    let values = &mut values[..n];
+    let before = state.0;
+    let mut max = [s.splat_f32(before); 2];
+    if let Some(unseen) = values.as_flattened_mut().as_flattened_mut().get_mut(seen..) {
+        unseen.fill(UNSEEN);
     }
-    let constants = exp_constants();
-    let mut weights = [[[0.0; 4]; 8]; R];
-    for r in 0..R {
-        for (i, scale) in value_scales.iter().enumerate().take(8) {
-            let e = exp(s, constants, s.sub_f32(s.load(&scores[r][i]), maxima[r]));
-            s.store(&mut scores[r][i], e);
-            s.store(&mut weights[r][i], s.mul_f32(e, s.load(scale)));
-        }
-        for each in [&mut scores[r], &mut weights[r]] {
-            if let Some(unseen) = each.as_flattened_mut().get_mut(seen[r]..) {
-                unseen.fill(0.0);
-            }
-        }
+    for values in &*values {
+        max = [0, 1].map(|i: usize| s.max_f32(s.load(&values[i]), max[i]));
     }
-    for r in 0..R {
-        let sums = [0, 1, 2, 3].map(|i: usize| s.add_f32(s.load(&scores[r][i]), s.load(&scores[r][i + 4])));
-        states[r].1 = states[r].1 * results[r].0 + s.reduce(&sums);
-        let (mut max, mut finite) = (s.splat_f32(MIN_WEIGHT), s.splat_f32(0.0));
-        for weight in &weights[r] {
-            let weight = s.load(weight);
-            max = s.max_f32(weight, max);
-            finite = s.add_f32(finite, s.mul_f32(weight, s.splat_f32(0.0)));
+    let max = greatest(s.max_f32(max[0], max[1]));
+    let [now, ..] = s.lanes_f32(max);
+    state.0 = if now > before { now } else { before };
+    let rescale = if now > before && before > f32::NEG_INFINITY { scalar::exp2(before - now) } else { 1.0 };
+
+    // What lies behind the last position may be anything.
+    let mut masked = [[[0.0; 4]; 2]; STEP / 8];
+    let mut value_scales = value_scales;
+    if seen < n * 8 {
+        let seen_scales = &value_scales.as_flattened().as_flattened()[..seen];
+        masked.as_flattened_mut().as_flattened_mut()[..seen].copy_from_slice(seen_scales);
+        value_scales = &masked[..n];
+    }
+    let constants = exp2_constants();
+    let mut sums = [s.splat_f32(0.0); 4];
+    let blocks = values.as_chunks_mut::<4>().0.iter_mut().zip(value_scales.as_chunks::<4>().0);
+    for ((values, value_scales), (codes, scale)) in blocks.zip(codes.iter_mut().zip(scales)) {
+        let (values, value_scales) = (values.as_flattened_mut(), value_scales.as_flattened());
+        let (mut largest, mut poison) = (s.splat_f32(MIN_WEIGHT), s.splat_f32(0.0));
+        for i in 0..8 {
+            let e = exp2(s, constants, s.sub_f32(s.load(&values[i]), max));
+            sums[i % 4] = s.add_f32(sums[i % 4], e);
+            let weight = s.mul_f32(e, s.load(&value_scales[i]));
+            s.store(&mut values[i], weight);
+            largest = s.max_f32(weight, largest);
+            poison = s.add_f32(poison, s.mul_f32(weight, s.splat_f32(0.0)));
         }
-        let [max, ..] = s.lanes_f32(greatest(max));
-        let inverse = s.splat_f32(CODE_LIMIT / max);
+        let [largest, ..] = s.lanes_f32(greatest(largest));
+        let inverse = s.splat_f32(CODE_LIMIT / largest);
         let code = |x: &[f32; 4]| s.to_i32(s.round_f32(s.mul_f32(s.load(x), inverse)));
-        for (codes, x) in codes[r].as_chunks_mut::<4>().0.iter_mut().zip(weights[r].as_chunks::<2>().0) {
+        for (codes, x) in codes.as_chunks_mut::<4>().0.iter_mut().zip(values.as_chunks::<2>().0) {
             s.store(codes, s.narrow_i32(code(&x[0]), code(&x[1])));
         }
-        let poison = s.sum_f32(finite);
-        results[r].1 = max / CODE_LIMIT + poison;
+        *scale = largest / CODE_LIMIT + s.sum_f32(poison);
     }
-    results
+    state.1 = state.1 * rescale + s.reduce(&sums);
+    rescale
+}
+
+/// The constants of [`exp2`], in all lanes.
+type Exp2Constants = [[f32; 4]; 6];
+
+fn exp2_constants() -> &'static Exp2Constants {
+    const P: [f32; 4] = EXP2_POLYNOMIAL;
+    static CONSTANTS: Exp2Constants =
+        [[P[0]; 4], [P[1]; 4], [P[2]; 4], [P[3]; 4], [1.0; 4], [f32::from_bits(EXP2_MIN as u32); 4]];
+    std::hint::black_box(&CONSTANTS)
+}
+
+/// See [`scalar::exp2`].
+#[inline(always)]
+fn exp2<S: Simd>(s: S, constants: &Exp2Constants, x: S::V) -> S::V {
+    let c = |i: usize| s.load(&constants[i]);
+    let n = s.round_f32(x);
+    let r = s.sub_f32(x, n);
+    let p = (1..5).fold(c(0), |p, i| s.add_f32(s.mul_f32(p, r), c(i)));
+    let power = s.sub_i32(s.max_i32(s.to_i32(n), c(5)), c(5));
+    s.mul_f32(p, s.shl_u32::<23>(power))
 }
 
 /// One query position and one kv head in f32. See [`scalar::attention`].

@@ -86,7 +86,7 @@ pub type ExpConstants = [[f32; 4]; 13];
 
 /// They stay in memory, from where one instruction fetches them: as constants of a WebAssembly module each would be made
 /// anew at every use, by three.
-pub fn exp_constants() -> &'static ExpConstants {
+fn exp_constants() -> &'static ExpConstants {
     const P: [f32; 6] = EXP_POLYNOMIAL;
     const SINGLE: [f32; 13] = [
         EXP_MAX,
@@ -116,7 +116,7 @@ pub fn exp_constants() -> &'static ExpConstants {
 
 /// See [`super::scalar::exp`].
 #[inline(always)]
-pub fn exp<S: Simd>(s: S, constants: &ExpConstants, x: S::V) -> S::V {
+fn exp<S: Simd>(s: S, constants: &ExpConstants, x: S::V) -> S::V {
     let c = |i: usize| s.load(&constants[i]);
     // With relaxed SIMD the limits below may take the place of NaN, which this puts back.
     let nan = s.nan_f32(x);

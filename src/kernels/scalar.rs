@@ -14,7 +14,7 @@
 
 use half::{bf16, f16};
 
-use super::attention::{BLOCK, Head16, MIN_WEIGHT, key_index, padded, value_index};
+use super::attention::{BLOCK, Head16, MIN_WEIGHT, STEP, key_index, padded, score_scale, value_index};
 
 use crate::quant::int8::{Int8Activations, mm_dequant};
 use crate::quant::{ComputeDtype, Floats, Int8Params, Params4bit};
@@ -193,6 +193,19 @@ pub fn attention(q: &[f32], k: &[f32], v: &[f32], head_dim: usize, out: &mut [f3
     }
 }
 
+/// (2^r - 1) / r on |r| <= 1/2, highest power first; 2^r is off by less than 3e-6 of it.
+pub const EXP2_POLYNOMIAL: [f32; 4] = [9.582_853e-3, 5.590_642_6e-2, 2.402_409_9e-1, 6.931_242e-1];
+/// At and below this, [`exp2`] is 0.
+pub const EXP2_MIN: i32 = -127;
+
+/// 2^x for x <= 0, with a relative error below 3e-6 where the result is a normal number; 2^0 is 1, NaN stays NaN.
+pub fn exp2(x: f32) -> f32 {
+    let n = x.round_ties_even();
+    let r = x - n;
+    let p = EXP2_POLYNOMIAL[1..].iter().fold(EXP2_POLYNOMIAL[0], |p, c| p * r + c) * r + 1.0;
+    p * f32::from_bits((((n as i32).max(EXP2_MIN) - EXP2_MIN) as u32) << 23)
+}
+
 /// Greatest magnitude of a code: 32 products of two codes fit an i32.
 pub const CODE_LIMIT: f32 = 8191.0;
 
@@ -241,14 +254,14 @@ pub fn store_int16(
 
 /// One query head over the first `positions` positions of a kv head of 16 bits: `softmax(q k^T / sqrt(head_dim)) v`.
 ///
-/// The query is quantized as keys are. Scores are sums of integer products over 32 elements, added in f32 in ascending
-/// order. Block after block of 32 positions the softmax goes on from the greatest score and the sum of exponentials so
-/// far; a block's weights, times the scales of the values, become integers of at most [`CODE_LIMIT`].
+/// The query is quantized as keys are. Scores, as powers of two, are sums of integer products over 32 elements, added in f32
+/// in ascending order. [`STEP`] positions at a time the softmax goes on from the greatest score and the sum of powers so far.
+/// The weights of [`BLOCK`] positions, times the scales of the values, become integers of at most [`CODE_LIMIT`].
 pub fn attention_int16(q: &[f32], head: &Head16<'_>, positions: usize, out: &mut [f32]) {
     let (head_dim, width) = (head.head_dim, padded(head.head_dim));
     let (keys, values) = (head.keys.as_flattened(), head.values.as_flattened());
     let mut query = vec![0; head_dim];
-    let scale = codes(q, &mut query) * (1.0 / (head_dim as f32).sqrt());
+    let scale = codes(q, &mut query) * score_scale(head_dim);
     let score = |p: usize| {
         let elements: Vec<usize> = (0..head_dim).collect();
         let unit = |unit: &[usize]| -> i32 {
@@ -259,29 +272,32 @@ pub fn attention_int16(q: &[f32], head: &Head16<'_>, positions: usize, out: &mut
     let greater = |max: f32, &x: &f32| if x > max { x } else { max };
     let (mut max, mut sum) = (f32::NEG_INFINITY, 0.0);
     out.fill(0.0);
-    for first in (0..positions).step_by(BLOCK) {
-        let block = first..positions.min(first + BLOCK);
-        let scores: Vec<f32> = block.clone().map(score).collect();
+    for first in (0..positions).step_by(STEP) {
+        let step = first..positions.min(first + STEP);
+        let scores: Vec<f32> = step.clone().map(score).collect();
         let now = scores.iter().fold(max, greater);
-        let rescale = if now > max { exp(max - now) } else { 1.0 };
+        let rescale = if now > max && max > f32::NEG_INFINITY { exp2(max - now) } else { 1.0 };
         max = now;
         let mut sums = [0.0; 16];
-        let mut weights = [0.0; BLOCK];
-        for (i, (weight, score)) in weights.iter_mut().zip(scores).enumerate() {
-            let e = exp(score - max);
+        let mut weights = Vec::new();
+        for (i, score) in scores.into_iter().enumerate() {
+            let e = exp2(score - max);
             sums[i % 16] += e;
-            *weight = e * head.value_scales[first + i];
+            weights.push(e * head.value_scales[first + i]);
         }
         sum = sum * rescale + reduce(&sums);
-        let poison: f32 = weights.iter().map(|w| w * 0.0).sum();
-        let largest = weights.iter().fold(MIN_WEIGHT, greater);
-        let inverse = CODE_LIMIT / largest;
-        let codes: Vec<i32> = weights.iter().map(|w| (w * inverse).round_ties_even() as i32).collect();
-        let scale = largest / CODE_LIMIT + poison;
-        for (d, out) in out.iter_mut().enumerate() {
-            let value = |p: usize| i32::from(values[value_index(width, p, d)]);
-            let acc: i32 = block.clone().map(|p| codes[p - first] * value(p)).sum();
-            *out = *out * rescale + acc as f32 * scale;
+        out.iter_mut().for_each(|out| *out *= rescale);
+        for (first, weights) in step.step_by(BLOCK).zip(weights.chunks(BLOCK)) {
+            let poison: f32 = weights.iter().map(|w| w * 0.0).sum();
+            let largest = weights.iter().fold(MIN_WEIGHT, greater);
+            let inverse = CODE_LIMIT / largest;
+            let codes: Vec<i32> = weights.iter().map(|w| (w * inverse).round_ties_even() as i32).collect();
+            let scale = largest / CODE_LIMIT + poison;
+            for (d, out) in out.iter_mut().enumerate() {
+                let value = |p: usize| i32::from(values[value_index(width, p, d)]);
+                let acc: i32 = codes.iter().enumerate().map(|(i, code)| code * value(first + i)).sum();
+                *out += acc as f32 * scale;
+            }
         }
     }
     let scale = 1.0 / sum;

@@ -103,6 +103,11 @@ pub trait Simd: Copy + Send + Sync {
         fn low_u16(a, b);
         fn high_u16(a, b);
         fn high_u64(a, b);
+        /// Lane 0 in all lanes.
+        fn splat_lane_0(a);
+        fn splat_lane_1(a);
+        fn splat_lane_2(a);
+        fn splat_lane_3(a);
         /// Lanes 0 and 2 of a, then of b.
         fn even_u32(a, b);
         /// Lanes 1 and 3 of a, then of b.

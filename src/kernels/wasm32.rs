@@ -102,6 +102,10 @@ impl Simd for Wasm {
         low_u16(a, b) = i16x8_shuffle::<0, 8, 1, 9, 2, 10, 3, 11>(a, b);
         high_u16(a, b) = i16x8_shuffle::<4, 12, 5, 13, 6, 14, 7, 15>(a, b);
         high_u64(a, b) = i64x2_shuffle::<1, 3>(a, b);
+        splat_lane_0(a) = i32x4_shuffle::<0, 0, 0, 0>(a, a);
+        splat_lane_1(a) = i32x4_shuffle::<1, 1, 1, 1>(a, a);
+        splat_lane_2(a) = i32x4_shuffle::<2, 2, 2, 2>(a, a);
+        splat_lane_3(a) = i32x4_shuffle::<3, 3, 3, 3>(a, a);
         even_u32(a, b) = i32x4_shuffle::<0, 2, 4, 6>(a, b);
         odd_u32(a, b) = i32x4_shuffle::<1, 3, 5, 7>(a, b);
         narrow_i32(a, b) = i16x8_narrow_i32x4(a, b);

@@ -124,6 +124,10 @@ impl Simd for Avx2 {
         low_u16(a, b) = _mm_unpacklo_epi16(a, b);
         high_u16(a, b) = _mm_unpackhi_epi16(a, b);
         high_u64(a, b) = _mm_unpackhi_epi64(a, b);
+        splat_lane_0(a) = _mm_shuffle_epi32::<0x00>(a);
+        splat_lane_1(a) = _mm_shuffle_epi32::<0x55>(a);
+        splat_lane_2(a) = _mm_shuffle_epi32::<0xaa>(a);
+        splat_lane_3(a) = _mm_shuffle_epi32::<0xff>(a);
         even_u32(a, b) = i!(_mm_shuffle_ps::<0b10_00_10_00>(f!(a), f!(b)));
         odd_u32(a, b) = i!(_mm_shuffle_ps::<0b11_01_11_01>(f!(a), f!(b)));
         narrow_i32(a, b) = _mm_packs_epi32(a, b);
