@@ -2,9 +2,9 @@
 //!
 //! A pool of workers sleeps until a product is large enough to be worth waking them. The caller always computes
 //! too and takes pieces like any worker. It waits for those workers only that have begun, so one that is not
-//! scheduled in time costs nothing: the caller has done its share by then. Nobody spins for more than a few
-//! microseconds, which is what the next product of the same token takes to come; on a busy machine spinning
-//! steals the core that the other thread needs.
+//! scheduled in time costs nothing: the caller has done its share by then. Nobody spins for longer than the next
+//! product of the same token takes to come, some tens of microseconds, and where workers turn out to be of no use, as
+//! on a busy machine, they are woken ever more rarely: spinning steals the core that the other thread needs.
 //!
 //! Natively [`set_threads`] starts the workers; in WebAssembly, JavaScript does, each of which calls [`work`].
 
@@ -16,15 +16,22 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 /// Multiplications from which a job is shared with threads that are awake: about 12 microseconds of near-exact arithmetic
 /// on one thread.
 const MIN_WORK: usize = 1 << 18;
-/// Multiplications that lie between two times that sleeping threads are woken. That takes the caller some time,
-/// which is lost where they do not come, as on a busy machine.
-const WAKE_WORK: usize = 1 << 23;
+/// Multiplications that lie between two times that sleeping threads are woken, at least. That takes the caller some
+/// time, which is lost where they do not come, as on a busy machine; and where they come to the caller's own core, it
+/// stands still until they sleep again. So it doubles each time that none was of use, up to the second number.
+const WAKE_WORK: [usize; 2] = [1 << 23, 1 << 28];
+/// Times that caller and workers take turns at pieces of work between two such times, if workers are of use. One that
+/// runs in place of the caller takes what is left of a job: one turn, or two.
+const TURNS: usize = 4;
 /// Multiplications of the smallest piece, about 3 microseconds: as long as that may one thread wait for another at the end.
 const PIECE_WORK: usize = 1 << 16;
 /// Matrices of one job at most.
 pub const TOGETHER: usize = 3;
-/// Looks at a counter before going to sleep: about 10 microseconds, a part of what it takes to be woken.
-const SPINS: u32 = 40_000;
+/// Looks at a counter before a worker goes to sleep: about 30 microseconds, longer than what lies between two products
+/// of a token, and a part of what it takes to be woken.
+const SPINS: u32 = 120_000;
+/// The same before the caller does, which waits for a last piece.
+const JOIN_SPINS: u32 = 40_000;
 
 /// Columns of a (tokens, stride) array of results: those of one range of rows of the matrix. Other threads may
 /// hold other ranges of the same array.
@@ -99,15 +106,15 @@ pub fn split(
     let (threads, work) = (threads(), elements.saturating_mul(cols));
     // The lock also keeps a second job, of another thread, from the pool.
     let pool = if threads > 1 && work >= MIN_WORK { POOL.try_lock().ok() } else { None };
-    let Some(mut since) = pool else { return run(0..units) };
-    *since = since.saturating_add(work);
-    let wake = *since >= WAKE_WORK;
+    let Some(mut pool) = pool else { return run(0..units) };
+    pool.since = pool.since.saturating_add(work);
+    let wake = pool.since >= pool.wait;
     if !wake && SPINNING.load(Ordering::Acquire) == 0 {
         return run(0..units);
     }
     let least = (PIECE_WORK / (work / units)).max(1);
-    let next = AtomicUsize::new(0);
-    let woken = fork_join(wake, &|| {
+    let (next, last, turns) = (AtomicUsize::new(0), AtomicBool::new(false), AtomicUsize::new(0));
+    let woken = fork_join(wake, &|worker| {
         loop {
             // Large pieces first: the last ones decide how long a thread waits for another.
             let start = next.load(Ordering::Relaxed);
@@ -116,13 +123,17 @@ pub fn split(
             }
             let end = units.min(start + ((units - start) / (2 * threads)).max(least));
             if next.compare_exchange(start, end, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                if last.swap(worker, Ordering::Relaxed) != worker {
+                    turns.fetch_add(1, Ordering::Relaxed);
+                }
                 run(start..end);
             }
         }
     });
     if woken {
-        *since = 0;
+        *pool = pool.woken();
     }
+    pool.turns = pool.turns.saturating_add(turns.into_inner());
 }
 
 /// A pointer that closures of several threads hold.
@@ -140,8 +151,27 @@ unsafe impl Send for Address {}
 // SAFETY: as above.
 unsafe impl Sync for Address {}
 
-/// Held while a job is shared out: multiplications since threads were last woken.
-static POOL: Mutex<usize> = Mutex::new(0);
+/// Held while a job is shared out.
+static POOL: Mutex<Pool> = Mutex::new(Pool { since: 0, wait: WAKE_WORK[0], turns: TURNS });
+
+struct Pool {
+    /// Multiplications since threads were last woken.
+    since: usize,
+    /// Multiplications from which they are woken again.
+    wait: usize,
+    /// Times that caller and workers took turns since then.
+    turns: usize,
+}
+
+impl Pool {
+    /// When threads were woken just now.
+    fn woken(&self) -> Pool {
+        let [least, most] = WAKE_WORK;
+        let wait = if self.turns < TURNS { most.min(2 * self.wait) } else { least };
+        Pool { since: 0, wait, turns: 0 }
+    }
+}
+
 static STATE: Mutex<State> = Mutex::new(State { job: None, number: 0, active: 0, asleep: 0 });
 /// A job is there.
 static WORK: Condvar = Condvar::new();
@@ -159,9 +189,12 @@ static WORKERS: AtomicUsize = AtomicUsize::new(0);
 /// A worker panicked or trapped: what it was to write is missing.
 static FAILED: AtomicBool = AtomicBool::new(false);
 
+/// Told whether a worker runs it.
+type Job<'a> = dyn Fn(bool) + Sync + 'a;
+
 struct State {
     /// Takes pieces until none is left.
-    job: Option<&'static (dyn Fn() + Sync)>,
+    job: Option<&'static Job<'static>>,
     number: u32,
     active: usize,
     /// Workers that wait for [`WORK`].
@@ -175,7 +208,7 @@ fn lock() -> MutexGuard<'static, State> {
 
 /// Runs `job` on this thread and on every worker that comes in time, after waking those that sleep if `wake` says so;
 /// returns when all are done, and whether any was woken.
-fn fork_join(wake: bool, job: &(dyn Fn() + Sync)) -> bool {
+fn fork_join(wake: bool, job: &Job<'_>) -> bool {
     /// Waits for the workers also when `job` panics here.
     struct Join;
     impl Drop for Join {
@@ -184,7 +217,7 @@ fn fork_join(wake: bool, job: &(dyn Fn() + Sync)) -> bool {
             state.job = None;
             if state.active > 0 {
                 drop(state);
-                let _ = (0..SPINS).find(|_| ACTIVE.load(Ordering::Acquire) == 0);
+                let _ = (0..JOIN_SPINS).find(|_| ACTIVE.load(Ordering::Acquire) == 0);
                 state = lock();
             }
             while state.active > 0 {
@@ -193,7 +226,7 @@ fn fork_join(wake: bool, job: &(dyn Fn() + Sync)) -> bool {
         }
     }
     // SAFETY: `Join` ends the life of the reference before this function returns or unwinds.
-    let job = unsafe { std::mem::transmute::<&(dyn Fn() + Sync), &'static (dyn Fn() + Sync)>(job) };
+    let job = unsafe { std::mem::transmute::<&Job<'_>, &'static Job<'static>>(job) };
     let join = Join;
     let wake = {
         let mut state = lock();
@@ -205,7 +238,7 @@ fn fork_join(wake: bool, job: &(dyn Fn() + Sync)) -> bool {
     if wake {
         WORK.notify_all();
     }
-    job();
+    job(false);
     drop(join);
     assert!(!FAILED.load(Ordering::Acquire), "a thread of the pool stopped");
     wake
@@ -267,7 +300,7 @@ fn work_as(index: usize) -> ! {
         drop(state);
         if let Some(job) = job {
             let failure = OnPanic;
-            job();
+            job(true);
             std::mem::forget(failure);
         }
         SPINNING.fetch_add(1, Ordering::AcqRel);
@@ -311,6 +344,20 @@ mod tests {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
     #[test]
+    fn threads_that_are_of_no_use_are_woken_ever_more_rarely() {
+        let [least, most] = WAKE_WORK;
+        let mut pool = Pool { since: least, wait: least, turns: TURNS };
+        let mut waits = Vec::new();
+        for turns in [TURNS, TURNS - 1, 0, 0, 0, 0, 0, 1, TURNS] {
+            pool = Pool { turns, ..pool }.woken();
+            assert_eq!((pool.since, pool.turns), (0, 0));
+            waits.push(pool.wait / least);
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 32, 32, 1]);
+        assert_eq!(most, 32 * least);
+    }
+
+    #[test]
     fn every_row_is_computed_once_on_any_number_of_threads() {
         let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let (sizes, tokens) = ([1000, 7, 256], 3);
@@ -345,7 +392,7 @@ mod tests {
         let caller = std::thread::current().id();
         let result = std::panic::catch_unwind(|| {
             let begun = AtomicBool::new(false);
-            fork_join(true, &|| {
+            fork_join(true, &|_| {
                 if std::thread::current().id() != caller {
                     begun.store(true, Ordering::Release);
                     panic!("a worker's panic, part of the test");
