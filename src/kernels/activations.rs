@@ -48,17 +48,17 @@ pub fn pairs_f32<S: Simd>(s: S, x: &[f32], out: &mut Vec<PairsF32>) {
 /// make the scale NaN, and with it every result.
 #[inline(always)]
 fn unit_scale<S: Simd>(s: S, unit: &[f32], limit: f32) -> (f32, f32) {
-    let zero = s.splat_f32(0.0);
-    let magnitude = s.splat_u32(0x7fff_ffff);
-    let (mut max, mut poison) = (zero, zero);
+    // Magnitudes are in the order of their bits, infinity and NaN last.
+    let (mut max, magnitude) = (s.splat_u32(0), s.splat_u32(0x7fff_ffff));
     for x in unit.as_chunks::<4>().0 {
-        let x = s.load(x);
-        max = s.max_f32(max, s.and(x, magnitude));
-        poison = s.add_f32(poison, s.mul_f32(x, zero));
+        max = s.max_i32(max, s.and(s.load(x), magnitude));
     }
-    let max = s.lanes_f32(max).into_iter().fold(0.0, |m: f32, x| if x > m { x } else { m });
+    let max = f32::from_bits(s.lanes_i32(max).into_iter().fold(0, i32::max) as u32);
+    if !max.is_finite() {
+        return (f32::NAN, 0.0);
+    }
     let max = if max > MIN_MAGNITUDE { max } else { MIN_MAGNITUDE };
-    (max / limit + s.sum_f32(poison), limit / max)
+    (max / limit, limit / max)
 }
 
 /// Quantizes a row of whole chunks to `-limit..=limit` in units of `unit` elements (or fewer, at the end). `store` gets

@@ -164,31 +164,28 @@ impl Queries {
 /// See [`scalar::codes`]: hands out the codes of `x` eight at a time, padded with zeros, and returns their scale.
 #[inline(always)]
 fn codes<S: Simd>(s: S, x: &[f32], mut put: impl FnMut(usize, S::V)) -> f32 {
-    let eight = |i: usize| {
-        let x = &x[8 * i..];
-        let mut block = [0.0; 8];
-        match x.first_chunk::<8>() {
-            Some(x) => block = *x,
-            None => block[..x.len()].copy_from_slice(x),
-        }
-        let halves = block.as_chunks::<4>().0;
+    let (whole, tail) = x.as_chunks::<8>();
+    let mut padded = [0.0; 8];
+    padded[..tail.len()].copy_from_slice(tail);
+    let eights = || whole.iter().chain((!tail.is_empty()).then_some(&padded));
+    let vectors = |x: &[f32; 8]| {
+        let halves = x.as_chunks::<4>().0;
         [s.load(&halves[0]), s.load(&halves[1])]
     };
-    let (zero, magnitude) = (s.splat_f32(0.0), s.splat_u32(0x7fff_ffff));
-    let (mut max, mut poison) = (zero, zero);
-    for i in 0..x.len().div_ceil(8) {
-        for x in eight(i) {
-            max = s.max_f32(s.and(x, magnitude), max);
-            poison = s.add_f32(poison, s.mul_f32(x, zero));
+    let (zero, magnitude) = (s.splat_u32(0), s.splat_u32(0x7fff_ffff));
+    // Magnitudes are in the order of their bits, infinity and NaN last.
+    let mut max = zero;
+    for x in eights() {
+        for x in vectors(x) {
+            max = s.max_i32(max, s.and(x, magnitude));
         }
     }
-    let max = s.lanes_f32(max).into_iter().fold(0.0, |max: f32, x| if max < x { x } else { max });
-    let (scale, inverse) = scalar::code_scale(max, s.sum_f32(poison));
+    let max = s.lanes_i32(max).into_iter().fold(0, i32::max);
+    let (scale, inverse) = scalar::code_scale(f32::from_bits(max as u32), 0.0);
     let inverse = s.splat_f32(inverse);
-    for i in 0..x.len().div_ceil(8) {
-        let [a, b] = eight(i).map(|x| s.to_i32(s.round_f32(s.mul_f32(x, inverse))));
-        let codes = s.narrow_i32(a, b);
-        put(i, if scale.is_nan() { zero } else { codes });
+    for (i, x) in eights().enumerate() {
+        let [a, b] = vectors(x).map(|x| s.to_i32(s.round_f32(s.mul_f32(x, inverse))));
+        put(i, if scale.is_nan() { zero } else { s.narrow_i32(a, b) });
     }
     scale
 }
@@ -215,13 +212,12 @@ pub fn store_int16<S: Simd>(
     scales: &mut [f32; 2],
 ) {
     let width = padded(key.len());
-    let first = key_index(width, position, 0) / 8;
+    let (four, at) = (position % 8 / 4, position % 4 * 2);
+    let first = key_index(width, position, 0) / 8 - four;
+    let pairs = keys[first..first + width].as_chunks_mut::<2>().0;
     scales[0] = codes(s, key, |i, v| {
-        let mut codes = [0; 8];
-        s.store(&mut codes, v);
-        for (j, pair) in codes.as_chunks::<2>().0.iter().enumerate() {
-            let at = position % 4 * 2;
-            keys[first + (4 * i + j) * 2][at..at + 2].copy_from_slice(pair);
+        for (pair, code) in pairs[4 * i..4 * i + 4].iter_mut().zip(s.lanes_i32(v)) {
+            [pair[four][at], pair[four][at + 1]] = [code as i16, (code >> 16) as i16];
         }
     });
     let first = value_index(width, position, 0) / 8;

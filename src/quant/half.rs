@@ -116,7 +116,12 @@ impl Floats {
     pub fn decode_into(&self, range: Range<usize>, out: &mut [f32]) {
         match self {
             Floats::F32(v) => out.copy_from_slice(&v[range]),
-            Floats::Bf16(v) => v[range].convert_to_f32_slice(out),
+            Floats::Bf16(v) => {
+                assert_eq!(range.len(), out.len(), "output length");
+                for (out, v) in out.iter_mut().zip(&v[range]) {
+                    *out = f32::from_bits(u32::from(v.to_bits()) << 16);
+                }
+            }
             Floats::F16(v) => v[range].convert_to_f32_slice(out),
         }
     }
