@@ -284,6 +284,15 @@ impl Llama {
         Ok(&self.buffers.logits[..self.config.vocab_size])
     }
 
+    /// [`Llama::last_logits`] in exchange for a buffer.
+    #[cfg(target_arch = "wasm32")]
+    pub(crate) fn swap_last_logits(&mut self, buffer: &mut Vec<f32>) -> Result<()> {
+        self.last_logits()?;
+        self.buffers.logits.truncate(self.config.vocab_size);
+        std::mem::swap(&mut self.buffers.logits, buffer);
+        Ok(())
+    }
+
     /// The logits of the last [`LogitsFor::Last`] in place, (vocab_size,), for a sampler that scales them.
     pub(crate) fn last_logits_mut(&mut self) -> &mut [f32] {
         &mut self.buffers.logits[..self.config.vocab_size]

@@ -158,9 +158,7 @@ impl Model {
         if done {
             self.history.append(&mut self.begun);
             if last {
-                let logits = self.llama.last_logits().map_err(to_js)?;
-                self.logits.clear();
-                self.logits.extend_from_slice(logits);
+                self.llama.swap_last_logits(&mut self.logits).map_err(to_js)?;
             }
         }
         Ok(done)
