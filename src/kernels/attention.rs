@@ -314,8 +314,9 @@ impl Pass {
     ) -> usize {
         let seen = |r: usize| (self.first + (row + r) / self.group + 1 - step * STEP).min(STEP);
         let seen: [usize; R] = std::array::from_fn(seen);
-        // The last query sees most.
-        let blocks = seen[R - 1].div_ceil(BLOCK);
+        // The last query sees most; what nobody sees is not read.
+        let eights = seen[R - 1].div_ceil(8);
+        let blocks = eights.div_ceil(BLOCK / 8);
         let vectors = BLOCK * self.width / 8;
         let codes = step * BLOCKS * vectors..(step * BLOCKS + blocks) * vectors;
         let positions = step * STEP..step * STEP + blocks * BLOCK;
@@ -325,7 +326,7 @@ impl Pass {
         let scales = queries.map(|(_, query_scale)| s.splat_f32(query_scale * scale));
         let keys = head.keys[codes.clone()].as_chunks::<2>().0.chunks_exact(self.width / 2);
         let key_scales = head.key_scales[positions.clone()].as_chunks::<4>().0.as_chunks::<2>().0;
-        for (eight, (keys, key_scales)) in keys.zip(key_scales).enumerate() {
+        for (eight, (keys, key_scales)) in keys.zip(key_scales).enumerate().take(eights) {
             let mut totals = [[s.splat_f32(0.0); 2]; R];
             for (unit, keys) in keys.chunks(16).enumerate() {
                 let acc = product::<S, R>(s, keys, queries.map(|(codes, _)| &codes[unit]));
@@ -353,8 +354,9 @@ impl Pass {
             let codes = std::array::from_fn(|r| &weights[r].codes[block]);
             let scales: [S::V; R] = std::array::from_fn(|r| s.splat_f32(weights[r].scales[block]));
             let before = rescale.map(|rescale| s.splat_f32(rescale));
+            let pairs = (4 * eights - BLOCK / 2 * block).min(BLOCK / 2);
             for (eight, values) in values.iter().enumerate() {
-                let acc = product::<S, R>(s, values, codes);
+                let acc = product::<S, R>(s, &values[..pairs], codes);
                 for r in 0..R {
                     for (i, sum) in sums[r * width + eight].iter_mut().enumerate() {
                         let rescaled = s.mul_f32(s.load(sum), before[r]);
