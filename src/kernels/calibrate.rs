@@ -47,26 +47,36 @@ impl Design {
     }
 }
 
-/// Calls `f` with the designs in use for near-exact and for fast products. Unit tests have them for each thread.
+/// In place of a design, as long as none was chosen.
+const UNSET: u8 = u8::MAX;
+
+/// Calls `f` with the designs chosen for near-exact and for fast products. Unit tests have them for each thread.
 fn chosen<T>(f: impl FnOnce(&[AtomicU8; 2]) -> T) -> T {
     #[cfg(test)]
     thread_local! {
-        static CHOSEN: [AtomicU8; 2] = const { [AtomicU8::new(WIDE), AtomicU8::new(QUADS)] };
+        static CHOSEN: [AtomicU8; 2] = const { [AtomicU8::new(UNSET), AtomicU8::new(UNSET)] };
     }
     #[cfg(test)]
     return CHOSEN.with(f);
     #[cfg(not(test))]
     {
-        static CHOSEN: [AtomicU8; 2] = [AtomicU8::new(WIDE), AtomicU8::new(QUADS)];
+        static CHOSEN: [AtomicU8; 2] = [AtomicU8::new(UNSET), AtomicU8::new(UNSET)];
         f(&CHOSEN)
     }
 }
 
-/// The design in use, as a parameter of the kernels.
+/// The design in use, as a parameter of the kernels: what was chosen, else what suits the instructions of the machine as far
+/// as they are known.
 pub(super) fn design(arithmetic: Arithmetic) -> u8 {
-    chosen(|[near_exact, fast]| {
-        if arithmetic == Arithmetic::Fast { fast } else { near_exact }.load(Ordering::Relaxed)
-    })
+    let fast = arithmetic == Arithmetic::Fast;
+    let chosen =
+        chosen(|[near_exact, of_fast]| if fast { of_fast } else { near_exact }.load(Ordering::Relaxed));
+    match chosen {
+        UNSET if fast => QUADS,
+        UNSET if isa() == Isa::AvxVnni => SPLIT,
+        UNSET => WIDE,
+        chosen => chosen,
+    }
 }
 
 /// Uses `design` for fast products from now on, on all threads, and for near-exact ones if it is one of theirs: what an

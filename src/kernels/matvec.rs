@@ -396,12 +396,15 @@ fn integers<S: Simd, D: UnitDot<S, CHUNKS>, const R: usize, const UNITS: usize, 
         let n = scales[0].len();
         let (codes, x_scales, biases) =
             (&codes[first..][..n], &x.scales[first..][..n], &x.biases[first..][..n]);
-        let mut unit = |bytes: [&[[u8; 16]; CHUNKS]; R], x, scales: [f32; R], x_scale, bias| {
-            let sums = dot.sums(s, bytes, x, bias);
-            for r in 0..R {
-                totals[r] = s.madd_f32(s.from_i32(sums[r]), s.splat_f32(scales[r] * x_scale), totals[r]);
-            }
-        };
+        // Not a closure, which would be a function without the instructions that the kernel is compiled for.
+        macro_rules! unit {
+            ($bytes:expr, $x:expr, $scales:expr, $x_scale:expr, $bias:expr $(,)?) => {
+                let (scales, sums) = ($scales, dot.sums(s, $bytes, $x, $bias));
+                for r in 0..R {
+                    totals[r] = s.madd_f32(s.from_i32(sums[r]), s.splat_f32(scales[r] * $x_scale), totals[r]);
+                }
+            };
+        }
         let rounds = n / UNITS;
         {
             let bytes = bytes.map(|bytes| &bytes.as_chunks::<UNITS>().0[..rounds]);
@@ -420,12 +423,12 @@ fn integers<S: Simd, D: UnitDot<S, CHUNKS>, const R: usize, const UNITS: usize, 
                     }
                     let (bytes, scales) =
                         (bytes.map(|bytes| &bytes[i][u]), scales.map(|scales| scales[i][u]));
-                    unit(bytes, &codes[i][u], scales, x_scales[i][u], &biases[i][u]);
+                    unit!(bytes, &codes[i][u], scales, x_scales[i][u], &biases[i][u]);
                 }
             }
         }
         for i in rounds * UNITS..n {
-            unit(
+            unit!(
                 bytes.map(|bytes| &bytes[i]),
                 &codes[i],
                 scales.map(|scales| scales[i]),

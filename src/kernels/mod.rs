@@ -57,8 +57,24 @@ use crate::quant::int8::{Int8Activations, mm_dequant};
 use crate::quant::{ComputeDtype, Floats, Int8Params, Params4bit, QuantType};
 
 /// Runs a generic kernel on the vector type of this machine, or the other expression without one. This
-/// is the only dispatch.
+/// is the only dispatch. A kernel marked `bytes` multiplies bytes, for which some processors have more.
 macro_rules! dispatch {
+    (bytes $kernel:path, ($($arg:ident: $type:ty),*), $scalar:expr) => {{
+        #[cfg(target_arch = "x86_64")]
+        {
+            #[target_feature(enable = "avx2,fma,avxvnni")]
+            fn avx_vnni(s: x86_64::AvxVnni, $($arg: $type),*) {
+                $kernel(s, $($arg),*)
+            }
+            match x86_64::AvxVnni::new() {
+                // SAFETY: `Avx::new` saw these features.
+                Some(s) if isa() == Isa::AvxVnni => unsafe { avx_vnni(s, $($arg),*) },
+                _ => dispatch!($kernel, ($($arg: $type),*), $scalar),
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        dispatch!($kernel, ($($arg: $type),*), $scalar);
+    }};
     ($kernel:path, ($($arg:ident: $type:ty),*), $scalar:expr) => {{
         #[cfg(target_arch = "x86_64")]
         {
@@ -67,16 +83,16 @@ macro_rules! dispatch {
                 $kernel(s, $($arg),*)
             }
             match x86_64::Avx2::new() {
-                // SAFETY: `Avx2::new` saw both features.
-                Some(s) if !isa::forced_scalar() => unsafe { avx2(s, $($arg),*) },
+                // SAFETY: `Avx::new` saw both features.
+                Some(s) if vectors() => unsafe { avx2(s, $($arg),*) },
                 _ => $scalar,
             }
         }
         #[cfg(target_arch = "aarch64")]
-        if isa::forced_scalar() {
-            $scalar
-        } else {
+        if vectors() {
             $kernel(aarch64::Neon, $($arg),*);
+        } else {
+            $scalar
         }
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
         $kernel(wasm32::Wasm, $($arg),*);
@@ -412,7 +428,7 @@ pub(crate) fn linear_4bit_each(
     rows::split(ys, cols, ROWS, count, &|i, rows, out| {
         let w = ws[i];
         dispatch!(
-            four_bit,
+            bytes four_bit,
             (w: &Params4bit, scratch: &Scratch, path: Path, rows: Range<usize>, out: Columns<'_>),
             unreachable!("checked above")
         );

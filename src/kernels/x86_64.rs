@@ -1,17 +1,23 @@
-//! x86-64 with AVX2 and FMA, in 128-bit vectors.
+//! x86-64 with AVX2 and FMA, in 128-bit vectors, with or without AVX-VNNI.
 
 use core::arch::x86_64::*;
 
 use super::simd::{Block, Simd};
 
-/// Proof that the processor has AVX2 and FMA.
+/// Proof that the processor has AVX2 and FMA, and with `VNNI` AVX-VNNI, which adds products of four bytes in one instruction.
 #[derive(Clone, Copy)]
-pub struct Avx2(());
+pub struct Avx<const VNNI: bool>(());
 
-impl Avx2 {
+/// AVX2 and FMA.
+pub type Avx2 = Avx<false>;
+/// AVX-VNNI too.
+pub type AvxVnni = Avx<true>;
+
+impl<const VNNI: bool> Avx<VNNI> {
     /// Asks the processor.
     pub fn new() -> Option<Self> {
-        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Avx2(()))
+        let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        (avx2 && (!VNNI || is_x86_feature_detected!("avxvnni"))).then_some(Avx(()))
     }
 }
 
@@ -19,7 +25,7 @@ macro_rules! map {
     ($($name:ident($($arg:ident),*) = $body:expr;)+) => {
         $(#[inline(always)]
         fn $name(self, $($arg: __m128i),*) -> __m128i {
-            // SAFETY: `Avx2::new` saw the feature that the instruction needs.
+            // SAFETY: `Avx::new` saw the feature that the instruction needs.
             unsafe { $body }
         })+
     };
@@ -37,7 +43,7 @@ macro_rules! i {
     };
 }
 
-impl Simd for Avx2 {
+impl<const VNNI: bool> Simd for Avx<VNNI> {
     type V = __m128i;
     const HAS_DOT8: bool = true;
 
@@ -69,31 +75,31 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn splat_u32(self, x: u32) -> __m128i {
-        // SAFETY: `Avx2::new` saw AVX2.
+        // SAFETY: `Avx::new` saw AVX2.
         unsafe { _mm_set1_epi32(x as i32) }
     }
 
     #[inline(always)]
     fn shr_u16<const N: u32>(self, a: __m128i) -> __m128i {
-        // SAFETY: `Avx2::new` saw AVX2.
+        // SAFETY: `Avx::new` saw AVX2.
         unsafe { _mm_srl_epi16(a, _mm_cvtsi32_si128(N as i32)) }
     }
 
     #[inline(always)]
     fn shr_u32<const N: u32>(self, a: __m128i) -> __m128i {
-        // SAFETY: `Avx2::new` saw AVX2.
+        // SAFETY: `Avx::new` saw AVX2.
         unsafe { _mm_srl_epi32(a, _mm_cvtsi32_si128(N as i32)) }
     }
 
     #[inline(always)]
     fn shl_u32<const N: u32>(self, a: __m128i) -> __m128i {
-        // SAFETY: `Avx2::new` saw AVX2.
+        // SAFETY: `Avx::new` saw AVX2.
         unsafe { _mm_sll_epi32(a, _mm_cvtsi32_si128(N as i32)) }
     }
 
     #[inline(always)]
     fn shl_u16<const N: u32>(self, a: __m128i) -> __m128i {
-        // SAFETY: `Avx2::new` saw AVX2.
+        // SAFETY: `Avx::new` saw AVX2.
         unsafe { _mm_sll_epi16(a, _mm_cvtsi32_si128(N as i32)) }
     }
 
@@ -138,7 +144,10 @@ impl Simd for Avx2 {
         dot_i16(a, b) = _mm_madd_epi16(a, b);
         // maddubs takes the unsigned operand first.
         dot_i8_u7(a, b) = _mm_maddubs_epi16(b, a);
-        dot_add_i8_u7(a, b, c) =
-            _mm_add_epi32(c, _mm_madd_epi16(_mm_maddubs_epi16(b, a), _mm_set1_epi16(1)));
+        dot_add_i8_u7(a, b, c) = if VNNI {
+            _mm_dpbusd_avx_epi32(c, b, a)
+        } else {
+            _mm_add_epi32(c, _mm_madd_epi16(_mm_maddubs_epi16(b, a), _mm_set1_epi16(1)))
+        };
     }
 }
