@@ -694,7 +694,7 @@ fn threads_change_no_bit() {
         let src = random.values(rows * cols, 1.0);
         let w = Params4bit::quantize(&src, &[rows, cols], Dtype::F32, QuantType::Nf4, 64, true).unwrap();
         let int8 = Int8Params::quantize(&src, rows, cols).unwrap();
-        let floats = Floats::from_f32(src, &Dtype::BF16).unwrap();
+        let floats = Floats::from_f32(src.clone(), &Dtype::BF16).unwrap();
         let x = random.values(tokens * cols, 1.0);
         let mut products = |threads: usize| {
             assert_eq!(kernels::set_threads(threads), threads);
@@ -714,6 +714,18 @@ fn threads_change_no_bit() {
             all.extend_from_slice(&y);
             kernels::linear_int8(&x, &int8, 6.0, &mut y, &mut scratch);
             all.extend(y);
+            // An odd number, and what is stored in 16 bits.
+            for (n, stored) in [(src.len() - 37, None), (src.len(), Some(&floats))] {
+                let (mut codes, mut absmax) = (vec![0; n.div_ceil(2)], vec![f32::NAN; n.div_ceil(64)]);
+                match stored {
+                    None => kernels::quantize_4bit(&src[..n], QuantType::Nf4, 64, &mut codes, &mut absmax),
+                    Some(floats) => {
+                        kernels::quantize_floats_4bit(floats, QuantType::Fp4, 64, &mut codes, &mut absmax)
+                    }
+                }
+                all.extend(codes.into_iter().map(f32::from));
+                all.extend(absmax);
+            }
             all
         };
         let one = products(1);

@@ -45,6 +45,7 @@ pub use attention::{
     BLOCK as CACHE_BLOCK, CachedLayer, Head16, Queries, Stored, key_index, padded, value_index,
 };
 pub use calibrate::{Design, DesignTiming, calibrate, set_design};
+pub use conversion::{dequantize_4bit, quantize_4bit, quantize_floats_4bit};
 #[cfg(not(target_arch = "wasm32"))]
 pub use isa::with_isa;
 pub use isa::{Isa, available, isa};
@@ -54,7 +55,7 @@ pub(crate) use rows::{fail, work};
 pub use rows::{set_threads, threads};
 
 use crate::quant::int8::{Int8Activations, mm_dequant};
-use crate::quant::{ComputeDtype, Floats, Int8Params, Params4bit, QuantType};
+use crate::quant::{ComputeDtype, Floats, Int8Params, Params4bit};
 
 /// Runs a generic kernel on the vector type of this machine, or the other expression without one. This
 /// is the only dispatch. A kernel marked `bytes` multiplies bytes, for which some processors have more.
@@ -79,23 +80,23 @@ macro_rules! dispatch {
         #[cfg(target_arch = "x86_64")]
         {
             #[target_feature(enable = "avx2,fma")]
-            fn avx2(s: x86_64::Avx2, $($arg: $type),*) {
+            fn avx2(s: $crate::kernels::x86_64::Avx2, $($arg: $type),*) {
                 $kernel(s, $($arg),*)
             }
-            match x86_64::Avx2::new() {
+            match $crate::kernels::x86_64::Avx2::new() {
                 // SAFETY: `Avx::new` saw both features.
-                Some(s) if vectors() => unsafe { avx2(s, $($arg),*) },
+                Some(s) if $crate::kernels::isa::vectors() => unsafe { avx2(s, $($arg),*) },
                 _ => $scalar,
             }
         }
         #[cfg(target_arch = "aarch64")]
-        if vectors() {
-            $kernel(aarch64::Neon, $($arg),*);
+        if $crate::kernels::isa::vectors() {
+            $kernel($crate::kernels::aarch64::Neon, $($arg),*);
         } else {
             $scalar
         }
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-        $kernel(wasm32::Wasm, $($arg),*);
+        $kernel($crate::kernels::wasm32::Wasm, $($arg),*);
         #[cfg(not(any(
             all(target_arch = "wasm32", target_feature = "simd128"),
             target_arch = "x86_64",
@@ -104,6 +105,9 @@ macro_rules! dispatch {
         $scalar
     }};
 }
+
+// Uses the macro.
+mod conversion;
 
 /// How a product with a 4-bit weight is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -369,11 +373,6 @@ fn int8<S: Simd>(
             out.of_token(t)[i] = finish(t, r, acc);
         }
     }
-}
-
-#[inline(always)]
-fn dequantize<S: Simd>(s: S, w: &Params4bit, out: &mut [f32]) {
-    codec::dequantize_range(s, w, 0, out);
 }
 
 /// Number of tokens in `x` of (tokens, cols), with `y` of (tokens, rows).
@@ -709,42 +708,5 @@ pub fn softmax(x: &mut [f32]) {
         elementwise::softmax,
         (x: &mut [f32]),
         scalar::softmax(x)
-    );
-}
-
-/// 4-bit codes and scales of `src`, bit-equal with
-/// [`quantize_blocks`](crate::quant::four_bit::quantize_blocks): `codes` holds
-/// `ceil(n / 2)` bytes, `absmax` `ceil(n / blocksize)`.
-///
-/// # Panics
-/// When a length does not fit or the blocksize is odd.
-pub fn quantize_4bit(
-    src: &[f32],
-    quant_type: QuantType,
-    blocksize: usize,
-    codes: &mut [u8],
-    absmax: &mut [f32],
-) {
-    assert!(blocksize >= 2 && blocksize.is_multiple_of(2), "blocksize must be even");
-    assert_eq!(codes.len(), src.len().div_ceil(2), "packed length");
-    assert_eq!(absmax.len(), src.len().div_ceil(blocksize), "absmax length");
-    dispatch!(
-        codec::quantize_4bit,
-        (src: &[f32], quant_type: QuantType, blocksize: usize, codes: &mut [u8], absmax: &mut [f32]),
-        crate::quant::four_bit::quantize_blocks(src, quant_type, blocksize, codes, absmax)
-    );
-}
-
-/// The values of `w`, bit-equal with [`Params4bit::dequantize_into`].
-///
-/// # Panics
-/// When `out` has not one place per element.
-pub fn dequantize_4bit(w: &Params4bit, out: &mut [f32]) {
-    check_4bit(w);
-    assert_eq!(out.len(), w.len(), "output length");
-    dispatch!(
-        dequantize,
-        (w: &Params4bit, out: &mut [f32]),
-        w.dequantize_into(out)
     );
 }

@@ -67,6 +67,33 @@ impl<'a> Columns<'a> {
     }
 }
 
+/// A slice of which several threads write a part each.
+pub struct Shared<'a, T> {
+    first: *mut T,
+    len: usize,
+    slice: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: whoever takes parts answers for it that no two threads have the same.
+unsafe impl<T: Send> Sync for Shared<'_, T> {}
+
+impl<'a, T> Shared<'a, T> {
+    pub fn new(slice: &'a mut [T]) -> Self {
+        Shared { first: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
+    }
+
+    /// The elements `range`.
+    ///
+    /// # Safety
+    /// Until the result is dropped nobody else has any of them.
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn part(&self, range: Range<usize>) -> &mut [T] {
+        assert!(range.start <= range.end && range.end <= self.len, "{range:?} of {}", self.len);
+        // SAFETY: the range lies in the slice, and is the caller's alone.
+        unsafe { std::slice::from_raw_parts_mut(self.first.add(range.start), range.len()) }
+    }
+}
+
 /// Calls `f(i, range, columns)` for ranges that cover the rows of every `ys[i]`, (tokens, rows) each, all but the last of
 /// one multiples of `multiple` long, on as many threads as pay for products of `cols` columns.
 ///

@@ -84,21 +84,12 @@ impl Matrix {
     /// # Errors
     /// Those of [`Params4bit::quantize`] and [`Int8Params::quantize`].
     pub fn quantize(values: &Floats, rows: usize, cols: usize, format: &QuantFormat) -> Result<Matrix> {
-        /// Elements; whole blocks of any size.
-        const PIECE: usize = 1 << 16;
         match format {
             QuantFormat::FourBit { quant_type, blocksize, double_quant, .. } => {
                 let (n, quant_type, blocksize) = (values.len(), *quant_type, *blocksize);
                 check_blocksize(blocksize)?;
                 let (mut packed, mut absmax) = (vec![0; n.div_ceil(2)], vec![0.0; n.div_ceil(blocksize)]);
-                let mut piece = vec![0.0; n.min(PIECE)];
-                let pieces = packed.chunks_mut(PIECE / 2).zip(absmax.chunks_mut(PIECE / blocksize));
-                for (i, (packed, absmax)) in pieces.enumerate() {
-                    let range = i * PIECE..n.min((i + 1) * PIECE);
-                    let piece = &mut piece[..range.len()];
-                    values.decode_into(range, piece);
-                    kernels::quantize_4bit(piece, quant_type, blocksize, packed, absmax);
-                }
+                kernels::quantize_floats_4bit(values, quant_type, blocksize, &mut packed, &mut absmax);
                 let shape = [rows, cols];
                 let dtype = values.dtype();
                 Params4bit::from_codes(packed, absmax, &shape, dtype, quant_type, blocksize, *double_quant)

@@ -20,6 +20,8 @@ const BUDGET = 25;
 export const shapeName = (rows: number, cols: number) => `${rows} x ${cols}`;
 export const BUSY = "another process busy";
 
+export const quantizeName = (threads: number) => `quantize 4096 x 2048 to NF4, ${threads} thread${threads === 1 ? "" : "s"}`;
+
 export async function threads(driver: Driver, record: Measurements, rounds: number): Promise<void> {
   const key = "threads";
   const started = await driver.ours(key, "start", "relaxed-threads", 2);
@@ -46,6 +48,16 @@ export async function threads(driver: Driver, record: Measurements, rounds: numb
       } finally {
         burner?.kill();
       }
+    }
+  }
+  const [rows, cols] = [4096, 2048];
+  await driver.ours(key, "matrix", rows, cols, 0, NF4);
+  for (let round = -1; round < rounds; round++) {
+    for (const threads of [1, 2]) {
+      await driver.ours(key, "setThreads", threads);
+      const ms = await driver.ours(key, "quantize", 3);
+      // The first round only warms up.
+      if (round >= 0) record.add(quantizeName(threads), "ms", ms);
     }
   }
   await driver.end(key);
