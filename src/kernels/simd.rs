@@ -161,6 +161,13 @@ pub trait Simd: Copy + Send + Sync {
         a + b
     }
 
+    /// The sums of the i32 lanes of four vectors.
+    #[inline(always)]
+    fn sums_i32(self, v: [Self::V; 4]) -> Self::V {
+        let pairs = |a, b| self.add_i32(self.even_u32(a, b), self.odd_u32(a, b));
+        pairs(pairs(v[0], v[1]), pairs(v[2], v[3]))
+    }
+
     /// The sixteen partial sums of [`super::scalar`], reduced.
     #[inline(always)]
     fn reduce(self, sums: &[Self::V; 4]) -> f32 {
