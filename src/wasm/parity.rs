@@ -3,7 +3,7 @@
 use wasm_bindgen::prelude::*;
 
 use super::Model;
-use crate::kernels::{self, Arithmetic, Scratch, scalar};
+use crate::kernels::{self, Arithmetic, CACHE_BLOCK, CachedLayer, Scratch, Stored, scalar};
 use crate::model::linear::{Linear, Matrix};
 use crate::quant::int8::Int8Activations;
 use crate::quant::{ComputeDtype, Floats};
@@ -15,8 +15,8 @@ const TOKENS: [usize; 2] = [1, kernels::PANEL_TOKENS];
 #[wasm_bindgen]
 impl Model {
     /// Multiplies the smallest layer of each format with one fixed vector and with several, which other kernels
-    /// do, once with the kernels of this build and once as the specification says, quantizes a few rows both ways,
-    /// and names what differs; nothing when all is equal.
+    /// do, once with the kernels of this build and once as the specification says, attends to a cache of 16 bits and
+    /// quantizes a few rows both ways, and names what differs; nothing when all is equal.
     pub fn parity(&self) -> Option<String> {
         let size = |linear: &&Linear| linear.rows * linear.cols;
         let smallest = |wanted: fn(&Matrix) -> bool| {
@@ -32,6 +32,9 @@ impl Model {
         }
         if int8.is_some_and(|linear| !agrees(linear)) {
             return Some("products with int8 weights".to_owned());
+        }
+        if !attends_alike() {
+            return Some("attention".to_owned());
         }
         four_bit.filter(|linear| !quantizes_alike(&linear.matrix)).map(|_| "4-bit quantization".to_owned())
     }
@@ -130,4 +133,28 @@ fn quantizes_alike(matrix: &Matrix) -> bool {
         (codes, absmax)
     };
     quantize(kernels::quantize_4bit) == quantize(crate::quant::four_bit::quantize_blocks)
+}
+
+/// Three heads on one over a block of positions and one more: integers compute what floats do.
+#[inline(never)]
+fn attends_alike() -> bool {
+    const HEAD_DIM: usize = 64;
+    const CAPACITY: usize = 2 * CACHE_BLOCK;
+    let x = vector((CAPACITY + 3) * HEAD_DIM);
+    let (cached, q) = x.split_at(CAPACITY * HEAD_DIM);
+    let mut codes = vec![[0; 8]; 2 * CAPACITY * HEAD_DIM / 8];
+    let (keys, values) = codes.split_at_mut(CAPACITY * HEAD_DIM / 8);
+    let mut scales = vec![0.0; CAPACITY];
+    for (position, row) in cached.chunks_exact(HEAD_DIM).enumerate() {
+        // As keys and values are the same, so are their scales.
+        scales[position] = kernels::store_int16([row; 2], [keys, values], position)[0];
+    }
+    let int16 = Stored::Int16 { keys, values, key_scales: &scales, value_scales: &scales };
+    let [y, expected] = [int16, Stored::Float32 { keys: cached, values: cached }].map(|stored| {
+        let mut y = vec![f32::NAN; 3 * HEAD_DIM];
+        let layer = CachedLayer { stored, kv_heads: 1, head_dim: HEAD_DIM, capacity: CAPACITY };
+        kernels::attention(q, &layer, CACHE_BLOCK, &mut y, &mut Default::default(), 3);
+        y
+    });
+    close(&y, &expected, 1e-2)
 }
