@@ -137,7 +137,7 @@ pub fn pairs_i8<S: Simd>(
     };
     quantize(s, x, unit, 127.0, 0, store, |scale, sum| {
         scales.push(scale);
-        biases.push((-offset * sum as f32).round() as i32);
+        biases.push((-offset * sum as f32).round_ties_even() as i32);
     });
 }
 

@@ -63,7 +63,7 @@ pub fn level_scale_u7(quant_type: QuantType) -> (f32, f32) {
 /// The 7-bit levels.
 pub fn levels_u7(w: &Params4bit) -> [u8; 16] {
     let (scale, offset) = level_scale_u7(w.quant_state.quant_type);
-    w.quant_state.code.map(|level| (level * scale + offset).round() as u8)
+    w.quant_state.code.map(|level| (level * scale + offset).round_ties_even() as u8)
 }
 
 /// Scales of `buffer.len()` units of `unit` elements, the first of which is unit `first` of the tensor: where they
@@ -514,7 +514,7 @@ pub fn four_bit_split<S: Simd>(
 ) {
     let (level_scale, offset) = level_scale_split(w.quant_state.quant_type);
     const CHUNKS: usize = 2;
-    let levels = w.quant_state.code.map(|level| (level * level_scale).round() as i32 + offset);
+    let levels = w.quant_state.code.map(|level| (level * level_scale).round_ties_even() as i32 + offset);
     let high = s.hide(s.load(&levels.map(|level| (level >> 7) as u8)));
     let low = s.hide(s.load(&levels.map(|level| (level & 127) as u8)));
     let halves = std::hint::black_box(2 * CHUNKS);
