@@ -388,6 +388,7 @@ fn integers<S: Simd, D: UnitDot<S, CHUNKS>, const R: usize, const UNITS: usize, 
     let codes = x.codes.as_chunks::<CHUNKS>().0;
     // Units in a round and one more, which the compiler must not know.
     let never = std::hint::black_box(UNITS + 1);
+    let inverse = 1.0 / level_scale;
     let mut totals = [s.splat_f32(0.0); R];
     each_rows::<S, R, CHUNKS>(s, w, codes.len(), rows, |rows, bytes, first, scales| {
         if first == 0 {
@@ -437,7 +438,7 @@ fn integers<S: Simd, D: UnitDot<S, CHUNKS>, const R: usize, const UNITS: usize, 
             );
         }
         for r in 0..R {
-            y[rows[r]] = s.sum_f32(totals[r]) / level_scale;
+            y[rows[r]] = s.sum_f32(totals[r]) * inverse;
         }
     });
 }
