@@ -54,7 +54,7 @@ pub fn quantize_floats_4bit(
 
 /// Elements of a piece, unless a block has more.
 const PIECE: usize = 1 << 16;
-/// Multiplications in [`Arithmetic::NearExact`] that take as long as quantizing an element.
+/// Multiplications in near-exact arithmetic that take as long as quantizing an element.
 const QUANTIZE_WORK: usize = 16;
 
 /// Calls `f(elements, codes, absmax)` for pieces of whole blocks that make up `n` elements, on as many threads as pay.

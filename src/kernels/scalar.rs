@@ -255,7 +255,7 @@ pub fn store_int16(
 /// One query head over the first `positions` positions of a kv head of 16 bits: `softmax(q k^T / sqrt(head_dim)) v`.
 ///
 /// The query is quantized as keys are. Scores, as powers of two, are sums of integer products over 32 elements, added in f32
-/// in ascending order. [`STEP`] positions at a time the softmax goes on from the greatest score and the sum of powers so far.
+/// in ascending order. 64 positions at a time the softmax goes on from the greatest score and the sum of powers so far.
 /// The weights of [`BLOCK`] positions, times the scales of the values, become integers of at most [`CODE_LIMIT`].
 pub fn attention_int16(q: &[f32], head: &Head16<'_>, positions: usize, out: &mut [f32]) {
     let (head_dim, width) = (head.head_dim, padded(head.head_dim));
