@@ -373,10 +373,9 @@ pub struct Token<'a, X> {
     pub biases: &'a [i32],
 }
 
-/// Product in integers with units of `CHUNKS * 32`, none of which may straddle blocks: `R` rows and `UNITS` of their units in
-/// one round of the inner loop.
+/// Product in integers with units of `CHUNKS * 32`, none of which may straddle blocks, `R` rows at a time.
 #[inline(always)]
-fn integers<S: Simd, D: UnitDot<S, CHUNKS>, const R: usize, const UNITS: usize, const CHUNKS: usize>(
+fn integers<S: Simd, D: UnitDot<S, CHUNKS>, const R: usize, const CHUNKS: usize>(
     s: S,
     w: &Params4bit,
     dot: D,
@@ -386,8 +385,6 @@ fn integers<S: Simd, D: UnitDot<S, CHUNKS>, const R: usize, const UNITS: usize, 
     y: &mut [f32],
 ) {
     let codes = x.codes.as_chunks::<CHUNKS>().0;
-    // Units in a round and one more, which the compiler must not know.
-    let never = std::hint::black_box(UNITS + 1);
     let inverse = 1.0 / level_scale;
     let mut totals = [s.splat_f32(0.0); R];
     each_rows::<S, R, CHUNKS>(s, w, codes.len(), rows, |rows, bytes, first, scales| {
@@ -397,45 +394,14 @@ fn integers<S: Simd, D: UnitDot<S, CHUNKS>, const R: usize, const UNITS: usize, 
         let n = scales[0].len();
         let (codes, x_scales, biases) =
             (&codes[first..][..n], &x.scales[first..][..n], &x.biases[first..][..n]);
-        // Not a closure, which would be a function without the instructions that the kernel is compiled for.
-        macro_rules! unit {
-            ($bytes:expr, $x:expr, $scales:expr, $x_scale:expr, $bias:expr $(,)?) => {
-                let (scales, sums) = ($scales, dot.sums(s, $bytes, $x, $bias));
-                for r in 0..R {
-                    totals[r] = s.madd_f32(s.from_i32(sums[r]), s.splat_f32(scales[r] * $x_scale), totals[r]);
-                }
-            };
-        }
-        let rounds = n / UNITS;
-        {
-            let bytes = bytes.map(|bytes| &bytes.as_chunks::<UNITS>().0[..rounds]);
-            let scales = scales.map(|scales| &scales.as_chunks::<UNITS>().0[..rounds]);
-            let (codes, x_scales, biases) = (
-                codes.as_chunks::<UNITS>().0,
-                x_scales.as_chunks::<UNITS>().0,
-                biases.as_chunks::<UNITS>().0,
-            );
-            let (codes, x_scales, biases) = (&codes[..rounds], &x_scales[..rounds], &biases[..rounds]);
-            for i in 0..rounds {
-                for u in 0..UNITS {
-                    // Keeps one unit's instructions after the other's, as in `SplitLevels`.
-                    if UNITS > 1 && u == never {
-                        break;
-                    }
-                    let (bytes, scales) =
-                        (bytes.map(|bytes| &bytes[i][u]), scales.map(|scales| scales[i][u]));
-                    unit!(bytes, &codes[i][u], scales, x_scales[i][u], &biases[i][u]);
-                }
+        // The second slicing tells the compiler the length.
+        let (bytes, scales) = (bytes.map(|bytes| &bytes[..n]), scales.map(|scales| &scales[..n]));
+        for i in 0..n {
+            let sums = dot.sums(s, bytes.map(|bytes| &bytes[i]), &codes[i], &biases[i]);
+            for r in 0..R {
+                let scale = s.splat_f32(scales[r][i] * x_scales[i]);
+                totals[r] = s.madd_f32(s.from_i32(sums[r]), scale, totals[r]);
             }
-        }
-        for i in rounds * UNITS..n {
-            unit!(
-                bytes.map(|bytes| &bytes[i]),
-                &codes[i],
-                scales.map(|scales| scales[i]),
-                x_scales[i],
-                &biases[i],
-            );
         }
         for r in 0..R {
             y[rows[r]] = s.sum_f32(totals[r]) * inverse;
@@ -520,7 +486,7 @@ pub fn four_bit_split<S: Simd>(
     let low = s.hide(s.load(&levels.map(|level| (level & 127) as u8)));
     let halves = std::hint::black_box(2 * CHUNKS);
     let dot = SplitLevels { high, low, mask: s.hide(s.splat_u32(0x0f0f_0f0f)), halves };
-    integers::<S, _, 2, 1, CHUNKS>(s, w, dot, level_scale / 128.0, x, rows, y);
+    integers::<S, _, 2, CHUNKS>(s, w, dot, level_scale / 128.0, x, rows, y);
 }
 
 /// Fast product in units of 64, see [`integers`] and [`integers_in_fours`].
@@ -538,7 +504,7 @@ pub fn four_bit_u7<S: Simd, const DESIGN: u8>(
     let dot = NarrowLevels::<S, DESIGN> { table, ones, mask: s.hide(s.splat_u32(0x0f0f_0f0f)) };
     match DESIGN {
         PAIRS => integers_in_fours::<S, _, 2>(s, w, dot, level_scale, x, rows, y),
-        _ => integers::<S, _, 2, 4, 2>(s, w, dot, level_scale, x, rows, y),
+        _ => integers::<S, _, 3, 2>(s, w, dot, level_scale, x, rows, y),
     }
 }
 
