@@ -332,6 +332,14 @@ struct NarrowLevels<S: Simd, const DESIGN: u8> {
     mask: S::V,
 }
 
+impl<S: Simd, const DESIGN: u8> NarrowLevels<S, DESIGN> {
+    #[inline(always)]
+    fn new(s: S, w: &Params4bit) -> Self {
+        let (table, ones) = (s.hide(s.load(&levels_u7(w))), s.hide(s.splat_u32(0x0001_0001)));
+        NarrowLevels { table, ones, mask: s.hide(s.splat_u32(0x0f0f_0f0f)) }
+    }
+}
+
 impl<S: Simd, const DESIGN: u8, const CHUNKS: usize> UnitDot<S, CHUNKS> for NarrowLevels<S, DESIGN> {
     type X = PairsI8;
 
@@ -364,23 +372,24 @@ impl<S: Simd, const DESIGN: u8, const CHUNKS: usize> UnitDot<S, CHUNKS> for Narr
 
 /// A quantized token: activations in units of `CHUNKS * 32`, and for each unit a scale and what makes good for the
 /// offset of the levels.
-pub struct Token<'a, X> {
+pub struct Token<'a, X, Scale> {
     /// Activations in chunks of 32.
     pub codes: &'a [X],
     /// Of each unit.
-    pub scales: &'a [f32],
+    pub scales: &'a [Scale],
     /// Of each unit, added to the sum of its products.
     pub biases: &'a [i32],
 }
 
-/// Product in integers with units of `CHUNKS * 32`, none of which may straddle blocks, `R` rows at a time.
+/// Product in integers with units of `CHUNKS * 32`, none of which may straddle blocks, `R` rows at a time. The scales of the
+/// activations come in all lanes: two numbers would be multiplied as such and their product spread, an instruction more.
 #[inline(always)]
 fn integers<S: Simd, D: UnitDot<S, CHUNKS>, const R: usize, const CHUNKS: usize>(
     s: S,
     w: &Params4bit,
     dot: D,
     level_scale: f32,
-    x: Token<'_, D::X>,
+    x: Token<'_, D::X, [f32; 4]>,
     rows: Range<usize>,
     y: &mut [f32],
 ) {
@@ -398,8 +407,9 @@ fn integers<S: Simd, D: UnitDot<S, CHUNKS>, const R: usize, const CHUNKS: usize>
         let (bytes, scales) = (bytes.map(|bytes| &bytes[..n]), scales.map(|scales| &scales[..n]));
         for i in 0..n {
             let sums = dot.sums(s, bytes.map(|bytes| &bytes[i]), &codes[i], &biases[i]);
+            let x_scale = s.load(&x_scales[i]);
             for r in 0..R {
-                let scale = s.splat_f32(scales[r][i] * x_scales[i]);
+                let scale = s.mul_f32(s.splat_f32(scales[r][i]), x_scale);
                 totals[r] = s.madd_f32(s.from_i32(sums[r]), scale, totals[r]);
             }
         }
@@ -416,7 +426,7 @@ fn integers_in_fours<S: Simd, D: UnitDot<S, CHUNKS>, const CHUNKS: usize>(
     w: &Params4bit,
     dot: D,
     level_scale: f32,
-    x: Token<'_, D::X>,
+    x: Token<'_, D::X, f32>,
     rows: Range<usize>,
     y: &mut [f32],
 ) {
@@ -459,7 +469,7 @@ fn integers_in_fours<S: Simd, D: UnitDot<S, CHUNKS>, const CHUNKS: usize>(
 pub fn four_bit_i16<S: Simd, const CHUNKS: usize>(
     s: S,
     w: &Params4bit,
-    x: Token<'_, PairsI16>,
+    x: Token<'_, PairsI16, f32>,
     rows: Range<usize>,
     y: &mut [f32],
 ) {
@@ -475,7 +485,7 @@ pub fn four_bit_i16<S: Simd, const CHUNKS: usize>(
 pub fn four_bit_split<S: Simd>(
     s: S,
     w: &Params4bit,
-    x: Token<'_, SplitI8>,
+    x: Token<'_, SplitI8, [f32; 4]>,
     rows: Range<usize>,
     y: &mut [f32],
 ) {
@@ -489,23 +499,32 @@ pub fn four_bit_split<S: Simd>(
     integers::<S, _, 2, CHUNKS>(s, w, dot, level_scale / 128.0, x, rows, y);
 }
 
-/// Fast product in units of 64, see [`integers`] and [`integers_in_fours`].
+/// Fast product in the design [`PAIRS`] and units of 64, see [`integers_in_fours`].
 #[cfg_attr(target_arch = "wasm32", inline(never))]
 #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
-pub fn four_bit_u7<S: Simd, const DESIGN: u8>(
+pub fn four_bit_pairs<S: Simd>(
     s: S,
     w: &Params4bit,
-    x: Token<'_, PairsI8>,
+    x: Token<'_, PairsI8, f32>,
     rows: Range<usize>,
     y: &mut [f32],
 ) {
     let (level_scale, _) = level_scale_u7(w.quant_state.quant_type);
-    let (table, ones) = (s.hide(s.load(&levels_u7(w))), s.hide(s.splat_u32(0x0001_0001)));
-    let dot = NarrowLevels::<S, DESIGN> { table, ones, mask: s.hide(s.splat_u32(0x0f0f_0f0f)) };
-    match DESIGN {
-        PAIRS => integers_in_fours::<S, _, 2>(s, w, dot, level_scale, x, rows, y),
-        _ => integers::<S, _, 3, 2>(s, w, dot, level_scale, x, rows, y),
-    }
+    integers_in_fours::<S, _, 2>(s, w, NarrowLevels::<S, PAIRS>::new(s, w), level_scale, x, rows, y);
+}
+
+/// Fast product in the design [`QUADS`] and units of 64, see [`integers`].
+#[cfg_attr(target_arch = "wasm32", inline(never))]
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
+pub fn four_bit_quads<S: Simd>(
+    s: S,
+    w: &Params4bit,
+    x: Token<'_, PairsI8, [f32; 4]>,
+    rows: Range<usize>,
+    y: &mut [f32],
+) {
+    let (level_scale, _) = level_scale_u7(w.quant_state.quant_type);
+    integers::<S, _, 3, 2>(s, w, NarrowLevels::<S, QUADS>::new(s, w), level_scale, x, rows, y);
 }
 
 /// A float format whose elements become f32 lanes, even and odd ones apart.

@@ -148,6 +148,8 @@ pub struct Scratch {
     pairs_i8: Vec<PairsI8>,
     split_i8: Vec<SplitI8>,
     scales: Vec<f32>,
+    /// Scales in all lanes, for the designs that want them so.
+    scale_lanes: Vec<[f32; 4]>,
     biases: Vec<i32>,
     groups: Groups,
     /// LLM.int8 activations.
@@ -162,6 +164,7 @@ impl Scratch {
             + size_of_val(self.pairs_i8.as_slice())
             + size_of_val(self.split_i8.as_slice())
             + 4 * (self.scales.len() + self.biases.len())
+            + size_of_val(self.scale_lanes.as_slice())
             + 2 * self.codes.len()
             + self.groups.bytes()
     }
@@ -212,7 +215,8 @@ fn prepare<S: Simd>(
     let bytes = S::HAS_DOT8 && unit == 64;
     let design = if bytes { design(arithmetic) } else { WIDE };
     let integer = whole && matches!(arithmetic, Arithmetic::NearExact | Arithmetic::Fast);
-    let Scratch { pairs_f32, pairs_i16, pairs_i8, split_i8, scales, biases, groups, .. } = scratch;
+    let Scratch { pairs_f32, pairs_i16, pairs_i8, split_i8, scales, scale_lanes, biases, groups, .. } =
+        scratch;
     if integer && tokens >= PANEL_TOKENS {
         // Panels have no use for SPLIT: with as many multiplications of bytes they save additions only.
         let design = if design == SPLIT { WIDE } else { design };
@@ -240,6 +244,10 @@ fn prepare<S: Simd>(
                     activations::pairs_i8(s, x, unit, offset, pairs_i8, scales, biases);
                 }
             }
+        }
+        scale_lanes.clear();
+        if matches!(design, SPLIT | QUADS) {
+            scale_lanes.extend(scales.iter().map(|&scale| [scale; 4]));
         }
         *path = Path::Rows { design, unit };
     } else {
@@ -269,7 +277,8 @@ fn four_bit<S: Simd>(
     mut out: Columns<'_>,
 ) {
     let cols = w.cols();
-    let Scratch { pairs_f32, pairs_i16, pairs_i8, split_i8, scales, biases, groups, .. } = scratch;
+    let Scratch { pairs_f32, pairs_i16, pairs_i8, split_i8, scales, scale_lanes, biases, groups, .. } =
+        scratch;
     let (chunks, tokens) = (cols / 32, out.tokens());
     match path {
         Path::Exact(64) => matvec::four_bit_exact::<S, 2>(s, w, pairs_f32, rows, out.of_token(0)),
@@ -281,18 +290,21 @@ fn four_bit<S: Simd>(
             let units = cols / unit;
             for t in 0..tokens {
                 let (rows, y) = (rows.clone(), out.of_token(t));
-                let (scales, biases) = (&scales[t * units..][..units], &biases[t * units..][..units]);
                 macro_rules! token {
-                    ($codes:expr) => {
-                        Token { codes: &$codes[t * chunks..][..chunks], scales, biases }
+                    ($codes:expr, $scales:expr) => {
+                        Token {
+                            codes: &$codes[t * chunks..][..chunks],
+                            scales: &$scales[t * units..][..units],
+                            biases: &biases[t * units..][..units],
+                        }
                     };
                 }
                 match (design, unit) {
-                    (SPLIT, _) => matvec::four_bit_split(s, w, token!(split_i8), rows, y),
-                    (PAIRS, _) => matvec::four_bit_u7::<S, PAIRS>(s, w, token!(pairs_i8), rows, y),
-                    (QUADS, _) => matvec::four_bit_u7::<S, QUADS>(s, w, token!(pairs_i8), rows, y),
-                    (_, 64) => matvec::four_bit_i16::<S, 2>(s, w, token!(pairs_i16), rows, y),
-                    _ => matvec::four_bit_i16::<S, 1>(s, w, token!(pairs_i16), rows, y),
+                    (SPLIT, _) => matvec::four_bit_split(s, w, token!(split_i8, scale_lanes), rows, y),
+                    (PAIRS, _) => matvec::four_bit_pairs(s, w, token!(pairs_i8, scales), rows, y),
+                    (QUADS, _) => matvec::four_bit_quads(s, w, token!(pairs_i8, scale_lanes), rows, y),
+                    (_, 64) => matvec::four_bit_i16::<S, 2>(s, w, token!(pairs_i16, scales), rows, y),
+                    _ => matvec::four_bit_i16::<S, 1>(s, w, token!(pairs_i16, scales), rows, y),
                 }
             }
         }
