@@ -377,18 +377,21 @@ fn product<S: Simd, const R: usize>(s: S, m: &[[[i16; 8]; 2]], x: [&[u32; 16]; R
     let never = std::hint::black_box(4);
     let mut acc = [[s.splat_u32(0); 2]; R];
     'all: for (j, m) in m.as_chunks::<4>().0.iter().take(4).enumerate() {
-        let x = x.map(|x| s.load(&x[j]));
+        let fours = x.map(|x| &x[j]);
+        let vectors = fours.map(|x| s.load(x));
         for (k, m) in m.iter().enumerate() {
             // Never taken; keeps the order of the instructions, see `matvec::SplitLevels`.
             if k == never {
                 break 'all;
             }
-            let pairs = x.map(|x| match k {
-                0 => s.splat_lane_0(x),
-                1 => s.splat_lane_1(x),
-                2 => s.splat_lane_2(x),
-                _ => s.splat_lane_3(x),
-            });
+            // One shuffle is faster than one load into all lanes, several are slower.
+            let pairs = match k {
+                _ if R > 1 => fours.map(|x| s.splat_u32(x[k])),
+                0 => vectors.map(|x| s.splat_lane_0(x)),
+                1 => vectors.map(|x| s.splat_lane_1(x)),
+                2 => vectors.map(|x| s.splat_lane_2(x)),
+                _ => vectors.map(|x| s.splat_lane_3(x)),
+            };
             for i in 0..2 {
                 let v = s.load(&m[i]);
                 for r in 0..R {
