@@ -1,7 +1,7 @@
 //! 4-bit codes from f32 and back, bit-equal with [`crate::quant::four_bit`].
 
-use super::matvec::{SEGMENT, unit_scales};
 use super::simd::{Simd, TableF32};
+use super::units::{SEGMENT, unit_scales};
 use crate::quant::four_bit::{MIN_DIVISOR, quantize_blocks};
 use crate::quant::{Params4bit, QuantType};
 
@@ -183,7 +183,7 @@ pub fn dequantize_range<S: Simd>(s: S, w: &Params4bit, first: usize, out: &mut [
     let bytes = w.packed[first.div_ceil(2).min(w.packed.len())..].as_chunks::<16>().0;
     let mut scales = [0.0; SEGMENT];
     for (i, (chunks, bytes)) in chunks.chunks_mut(SEGMENT).zip(bytes.chunks(SEGMENT)).enumerate() {
-        let scales = unit_scales(s, w, 32, first / 32 + i * SEGMENT, &mut scales[..chunks.len()]);
+        let scales = unit_scales(w, 32, first / 32 + i * SEGMENT, &mut scales[..chunks.len()]);
         for ((chunk, bytes), scale) in chunks.iter_mut().zip(bytes).zip(scales) {
             let scale = s.splat_f32(*scale);
             let (low, high) = s.nibbles(s.load(bytes), mask);

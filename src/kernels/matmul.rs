@@ -11,10 +11,11 @@ use std::ops::Range;
 
 use super::activations::{PairsF32, pairs_f32, pairs_i16};
 use super::codec::dequantize_range;
-use super::matvec::{PAIRS, WIDE, level_scale_u7, levels_u7, unit_scales};
+use super::matvec::{PAIRS, WIDE, level_scale_u7, levels_u7};
 use super::rows::Columns;
 use super::scalar::round_to;
 use super::simd::{Simd, TableI16};
+use super::units::unit_scales;
 use crate::quant::{ComputeDtype, Floats, Params4bit, QuantType};
 
 /// Tokens multiplied at once.
@@ -276,7 +277,7 @@ pub fn panels<S: Simd, const DESIGN: u8, const CHUNKS: usize>(
                 }
             }
             for i in 0..ROWS {
-                let row_scales = unit_scales(s, w, unit, row(i) * units + u0, &mut row_scales[..depth]);
+                let row_scales = unit_scales(w, unit, row(i) * units + u0, &mut row_scales[..depth]);
                 for (scales, &scale) in scales.iter_mut().zip(row_scales) {
                     scales[i] = scale;
                 }

@@ -11,7 +11,8 @@ use std::ops::Range;
 
 use super::activations::{PairsF32, PairsI8, PairsI16, SplitI8};
 use super::simd::{Simd, TableI16};
-use crate::quant::{Absmax, Params4bit, QuantType};
+use super::units::{UnitScales, each_rows, each_rows_nested};
+use crate::quant::{Params4bit, QuantType};
 
 /// Designs of integer products: 16-bit levels and activations;
 pub const WIDE: u8 = 0;
@@ -22,9 +23,6 @@ pub const QUADS: u8 = 2;
 /// levels and activations of two 8-bit parts each, multiplied in that step: `(128 xh + xl) (128 wh + wl)` without
 /// `xl wl`, for which `xl` times one number is taken.
 pub const SPLIT: u8 = 3;
-
-/// Scales that are prepared at a time, on the stack: double quantization is never expanded.
-pub const SEGMENT: usize = 256;
 
 /// The scale at which 16-bit levels are stored: `level * scale` times an activation code of at most
 /// [`ACTIVATIONS_I16`], 16 times, stays below 2^31.
@@ -66,104 +64,6 @@ pub fn levels_u7(w: &Params4bit) -> [u8; 16] {
     w.quant_state.code.map(|level| (level * scale + offset).round_ties_even() as u8)
 }
 
-/// Scales of `buffer.len()` units of `unit` elements, the first of which is unit `first` of the tensor: where they
-/// are stored as such, or computed into `buffer`.
-#[cfg_attr(target_arch = "wasm32", inline(never))]
-#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
-pub fn unit_scales<'a, S: Simd>(
-    s: S,
-    w: &'a Params4bit,
-    unit: usize,
-    first: usize,
-    buffer: &'a mut [f32],
-) -> &'a [f32] {
-    let shift = (w.quant_state.blocksize / unit).trailing_zeros();
-    match &w.quant_state.absmax {
-        Absmax::F32(absmax) if shift == 0 => return &absmax[first..first + buffer.len()],
-        Absmax::F32(absmax) => {
-            for (i, out) in buffer.iter_mut().enumerate() {
-                *out = absmax[(first + i) >> shift];
-            }
-        }
-        Absmax::Nested(nested) if shift == 0 => {
-            // Runs of one second-level scale.
-            let (mut first, mut out) = (first, &mut *buffer);
-            let code = |code: u8| nested.code[usize::from(code)];
-            while !out.is_empty() {
-                let run = (nested.blocksize - first % nested.blocksize).min(out.len());
-                let (now, later) = out.split_at_mut(run);
-                let scale = nested.absmax[first / nested.blocksize];
-                let (codes, codes_tail) = nested.codes[first..first + run].as_chunks::<4>();
-                let (now, now_tail) = now.as_chunks_mut::<4>();
-                for (out, codes) in now.iter_mut().zip(codes) {
-                    let codes = s.load(&codes.map(code));
-                    let product = s.mul_f32(codes, s.splat_f32(scale));
-                    s.store(out, s.add_f32(product, s.splat_f32(nested.offset)));
-                }
-                for (out, &c) in now_tail.iter_mut().zip(codes_tail) {
-                    *out = code(c) * scale + nested.offset;
-                }
-                (first, out) = (first + run, later);
-            }
-        }
-        Absmax::Nested(nested) => {
-            for (i, out) in buffer.iter_mut().enumerate() {
-                *out = nested.get((first + i) >> shift);
-            }
-        }
-    }
-    buffer
-}
-
-/// Calls `f(i, bytes, first unit, scales)` for `R` rows at a time, `rows.start + i[r]`, each of which holds `units` whole
-/// units: once, or, where rows are longer than [`SEGMENT`], for one segment of them after the other.
-///
-/// The rows come from `R` stretches of the matrix, which overlap where they cannot have the same length. Each is read from its
-/// start to its end, as memory is fastest; neighbouring rows would be streams that skip each other's part.
-#[inline(always)]
-fn each_rows<S: Simd, const R: usize, const CHUNKS: usize>(
-    s: S,
-    w: &Params4bit,
-    units: usize,
-    rows: Range<usize>,
-    mut f: impl FnMut([usize; R], [&[[[u8; 16]; CHUNKS]]; R], usize, [&[f32]; R]),
-) {
-    if units == 0 || rows.is_empty() {
-        return;
-    }
-    let unit = CHUNKS * 32;
-    let mut buffers = [[0.0; SEGMENT]; R];
-    // Short rows get their scales together.
-    let (step, segment) = ((SEGMENT / units).max(1), units.min(SEGMENT));
-    let stretch = rows.len().div_ceil(R);
-    let mut starts = [0; R];
-    for r in 1..R {
-        starts[r] = (rows.len() - stretch) * r / (R - 1);
-    }
-    for start in (0..stretch).step_by(step) {
-        let n = step.min(stretch - start);
-        for first in (0..units).step_by(segment) {
-            let segment = segment.min(units - first);
-            let (mut bytes, mut scales) = ([&[][..]; R], [&[][..]; R]);
-            for (r, buffer) in buffers.iter_mut().enumerate() {
-                let at = (rows.start + starts[r] + start) * units + first;
-                scales[r] = unit_scales(s, w, unit, at, &mut buffer[..n * segment]);
-                let packed = &w.packed[at * unit / 2..][..n * segment * unit / 2];
-                bytes[r] = packed.as_chunks::<16>().0.as_chunks::<CHUNKS>().0;
-            }
-            for i in 0..n {
-                let units = i * segment..(i + 1) * segment;
-                f(
-                    starts.map(|row| row + start + i),
-                    bytes.map(|bytes| &bytes[units.clone()]),
-                    first,
-                    scales.map(|scales| &scales[units.clone()]),
-                );
-            }
-        }
-    }
-}
-
 /// Adds the products of bytes `4 * i` to `4 * i + 3` of a chunk of each row to its sums `i`. A byte is looked up as the two
 /// levels of its codes: codes that are looked up in registers, once for each byte of a level, take more instructions, of
 /// which V8 makes yet more for want of registers.
@@ -203,7 +103,7 @@ pub fn four_bit_exact<S: Simd, const CHUNKS: usize>(
     let x = x.as_chunks::<CHUNKS>().0;
     let zero = s.splat_f32(0.0);
     let mut sums = [[zero; 4]; 2];
-    each_rows::<S, 2, CHUNKS>(s, w, x.len(), rows, |rows, bytes, first, scales| {
+    each_rows::<2, CHUNKS>(w, x.len(), rows, |rows, bytes, first, scales| {
         if first == 0 {
             sums = [[zero; 4]; 2];
         }
@@ -384,7 +284,7 @@ pub struct Token<'a, X, Scale> {
 /// Product in integers with units of `CHUNKS * 32`, none of which may straddle blocks, `R` rows at a time. The scales of the
 /// activations come in all lanes: two numbers would be multiplied as such and their product spread, an instruction more.
 #[inline(always)]
-fn integers<S: Simd, D: UnitDot<S, CHUNKS>, const R: usize, const CHUNKS: usize>(
+fn integers<S: Simd, D: UnitDot<S, CHUNKS>, const NESTED: bool, const R: usize, const CHUNKS: usize>(
     s: S,
     w: &Params4bit,
     dot: D,
@@ -396,27 +296,39 @@ fn integers<S: Simd, D: UnitDot<S, CHUNKS>, const R: usize, const CHUNKS: usize>
     let codes = x.codes.as_chunks::<CHUNKS>().0;
     let inverse = 1.0 / level_scale;
     let mut totals = [s.splat_f32(0.0); R];
-    each_rows::<S, R, CHUNKS>(s, w, codes.len(), rows, |rows, bytes, first, scales| {
-        if first == 0 {
-            totals = [s.splat_f32(0.0); R];
-        }
-        let n = scales[0].len();
-        let (codes, x_scales, biases) =
-            (&codes[first..][..n], &x.scales[first..][..n], &x.biases[first..][..n]);
-        // The second slicing tells the compiler the length.
-        let (bytes, scales) = (bytes.map(|bytes| &bytes[..n]), scales.map(|scales| &scales[..n]));
-        for i in 0..n {
-            let sums = dot.sums(s, bytes.map(|bytes| &bytes[i]), &codes[i], &biases[i]);
-            let x_scale = s.load(&x_scales[i]);
-            for r in 0..R {
-                let scale = s.mul_f32(s.splat_f32(scales[r][i]), x_scale);
-                totals[r] = s.madd_f32(s.from_i32(sums[r]), scale, totals[r]);
+    // Not a function, of which the compiler would make less.
+    macro_rules! add_units {
+        ($rows:expr, $bytes:expr, $first:expr, $scales:expr) => {
+            if $first == 0 {
+                totals = [s.splat_f32(0.0); R];
             }
-        }
-        for r in 0..R {
-            y[rows[r]] = s.sum_f32(totals[r]) * inverse;
-        }
-    });
+            let n = $scales[0].count();
+            let (codes, x_scales, biases) =
+                (&codes[$first..][..n], &x.scales[$first..][..n], &x.biases[$first..][..n]);
+            // The second slicing tells the compiler the length.
+            let (bytes, scales) = ($bytes.map(|bytes| &bytes[..n]), $scales.map(|scales| scales.prefix(n)));
+            for i in 0..n {
+                let sums = dot.sums(s, bytes.map(|bytes| &bytes[i]), &codes[i], &biases[i]);
+                let x_scale = s.load(&x_scales[i]);
+                for r in 0..R {
+                    let scale = s.mul_f32(s.splat_f32(scales[r].scale(i)), x_scale);
+                    totals[r] = s.madd_f32(s.from_i32(sums[r]), scale, totals[r]);
+                }
+            }
+            for r in 0..R {
+                y[$rows[r]] = s.sum_f32(totals[r]) * inverse;
+            }
+        };
+    }
+    if NESTED {
+        each_rows_nested::<S, R, CHUNKS>(s, w, codes.len(), rows, |rows, bytes, first, scales| {
+            add_units!(rows, bytes, first, scales);
+        });
+    } else {
+        each_rows::<R, CHUNKS>(w, codes.len(), rows, |rows, bytes, first, scales| {
+            add_units!(rows, bytes, first, scales);
+        });
+    }
 }
 
 /// [`integers`] for one row and four units at a time: fewer instructions, as long as few vectors are needed for a unit.
@@ -432,7 +344,7 @@ fn integers_in_fours<S: Simd, D: UnitDot<S, CHUNKS>, const CHUNKS: usize>(
 ) {
     let codes = x.codes.as_chunks::<CHUNKS>().0;
     let mut total = s.splat_f32(0.0);
-    each_rows::<S, 1, CHUNKS>(s, w, codes.len(), rows, |[row], [bytes], first, [scales]| {
+    each_rows::<1, CHUNKS>(w, codes.len(), rows, |[row], [bytes], first, [scales]| {
         if first == 0 {
             total = s.splat_f32(0.0);
         }
@@ -482,7 +394,7 @@ pub fn four_bit_i16<S: Simd, const CHUNKS: usize>(
 /// Near-exact product in the design [`SPLIT`] and units of 64, see [`integers`].
 #[cfg_attr(target_arch = "wasm32", inline(never))]
 #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
-pub fn four_bit_split<S: Simd>(
+pub fn four_bit_split<S: Simd, const NESTED: bool>(
     s: S,
     w: &Params4bit,
     x: Token<'_, SplitI8, [f32; 4]>,
@@ -496,7 +408,7 @@ pub fn four_bit_split<S: Simd>(
     let low = s.hide(s.load(&levels.map(|level| (level & 127) as u8)));
     let halves = std::hint::black_box(2 * CHUNKS);
     let dot = SplitLevels { high, low, mask: s.hide(s.splat_u32(0x0f0f_0f0f)), halves };
-    integers::<S, _, 2, CHUNKS>(s, w, dot, level_scale / 128.0, x, rows, y);
+    integers::<S, _, NESTED, 2, CHUNKS>(s, w, dot, level_scale / 128.0, x, rows, y);
 }
 
 /// Fast product in the design [`PAIRS`] and units of 64, see [`integers_in_fours`].
@@ -516,7 +428,7 @@ pub fn four_bit_pairs<S: Simd>(
 /// Fast product in the design [`QUADS`] and units of 64, see [`integers`].
 #[cfg_attr(target_arch = "wasm32", inline(never))]
 #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
-pub fn four_bit_quads<S: Simd>(
+pub fn four_bit_quads<S: Simd, const NESTED: bool>(
     s: S,
     w: &Params4bit,
     x: Token<'_, PairsI8, [f32; 4]>,
@@ -524,7 +436,8 @@ pub fn four_bit_quads<S: Simd>(
     y: &mut [f32],
 ) {
     let (level_scale, _) = level_scale_u7(w.quant_state.quant_type);
-    integers::<S, _, 3, 2>(s, w, NarrowLevels::<S, QUADS>::new(s, w), level_scale, x, rows, y);
+    let dot = NarrowLevels::<S, QUADS>::new(s, w);
+    integers::<S, _, NESTED, 3, 2>(s, w, dot, level_scale, x, rows, y);
 }
 
 /// A float format whose elements become f32 lanes, even and odd ones apart.

@@ -26,6 +26,7 @@ mod matvec;
 mod rows;
 pub mod scalar;
 mod simd;
+mod units;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod wasm32;
 #[cfg(target_arch = "x86_64")]
@@ -55,7 +56,7 @@ pub(crate) use rows::{fail, work};
 pub use rows::{set_threads, threads};
 
 use crate::quant::int8::{Int8Activations, mm_dequant};
-use crate::quant::{ComputeDtype, Floats, Int8Params, Params4bit};
+use crate::quant::{Absmax, ComputeDtype, Floats, Int8Params, Params4bit};
 
 /// Runs a generic kernel on the vector type of this machine, or the other expression without one. This
 /// is the only dispatch. A kernel marked `bytes` multiplies bytes, for which some processors have more.
@@ -299,10 +300,24 @@ fn four_bit<S: Simd>(
                         }
                     };
                 }
+                // The scales of so few rows are not worth a table.
+                let nested = matches!(w.quant_state.absmax, Absmax::Nested(_))
+                    && w.quant_state.blocksize == unit
+                    && rows.len() * units >= 512;
                 match (design, unit) {
-                    (SPLIT, _) => matvec::four_bit_split(s, w, token!(split_i8, scale_lanes), rows, y),
+                    (SPLIT, _) if nested => {
+                        matvec::four_bit_split::<S, true>(s, w, token!(split_i8, scale_lanes), rows, y)
+                    }
+                    (QUADS, _) if nested => {
+                        matvec::four_bit_quads::<S, true>(s, w, token!(pairs_i8, scale_lanes), rows, y)
+                    }
+                    (SPLIT, _) => {
+                        matvec::four_bit_split::<S, false>(s, w, token!(split_i8, scale_lanes), rows, y)
+                    }
                     (PAIRS, _) => matvec::four_bit_pairs(s, w, token!(pairs_i8, scales), rows, y),
-                    (QUADS, _) => matvec::four_bit_quads(s, w, token!(pairs_i8, scale_lanes), rows, y),
+                    (QUADS, _) => {
+                        matvec::four_bit_quads::<S, false>(s, w, token!(pairs_i8, scale_lanes), rows, y)
+                    }
                     (_, 64) => matvec::four_bit_i16::<S, 2>(s, w, token!(pairs_i16, scales), rows, y),
                     _ => matvec::four_bit_i16::<S, 1>(s, w, token!(pairs_i16, scales), rows, y),
                 }
