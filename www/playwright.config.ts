@@ -1,6 +1,11 @@
 import { existsSync } from "node:fs";
 import { defineConfig } from "@playwright/test";
-import { MOUNTS, origin, SITES } from "./test/sites";
+import { BUILDS, MOUNTS, origin, SITES } from "./test/sites";
+
+// Pages that are not there would fail each test by its time.
+for (const [folder, build] of Object.entries(BUILDS)) {
+  if (!existsSync(new URL(folder, import.meta.url))) throw new Error(`www/${folder} is missing; in www/ run: ${build}`);
+}
 
 const chromium = process.env["CHROME"] ?? ["/usr/bin/chromium", "/usr/bin/google-chrome"].find(existsSync);
 

@@ -15,6 +15,9 @@ export const SITES = {
   engineNotIsolated: { port: port + 3, folder: "dist-test", isolated: false },
 } as const;
 
+/** What builds a folder. */
+export const BUILDS = { dist: "npm run build", "dist-test": "NIBBLAMA_HARNESS=1 npx vite build" } as const;
+
 /** Folders that are served besides, by the first part of the path. */
 export const MOUNTS = {
   /** What tests write for the page to read. */
