@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::matvec::{PAIRS, QUADS, SPLIT, WIDE};
+use super::rows::alone;
 use super::{Arithmetic, Isa, PANEL_TOKENS, Scratch, isa, linear_4bit};
 use crate::checkpoint::Dtype;
 use crate::quant::{Absmax, Params4bit, QuantState, QuantType};
@@ -123,6 +124,8 @@ pub fn calibrate(now: impl FnMut() -> f64, earlier: &[DesignTiming]) -> Vec<Desi
     if matches!(isa(), Isa::Scalar | Isa::Simd128) {
         return Vec::new();
     }
+    // Another thread would come to the aid of some designs and not of others.
+    let _alone = alone();
     calibrate_with(now, earlier, linear_4bit)
 }
 

@@ -163,6 +163,11 @@ pub fn split(
     pool.turns = pool.turns.saturating_add(turns.into_inner());
 }
 
+/// As long as the result lives no job is shared out.
+pub fn alone() -> impl Drop {
+    POOL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A pointer that closures of several threads hold.
 #[derive(Clone, Copy)]
 struct Address(*mut f32);
@@ -409,6 +414,23 @@ mod tests {
                 }
             }
         }
+        set_threads(1);
+    }
+
+    #[test]
+    fn nothing_is_shared_out_while_somebody_wants_to_be_alone() {
+        let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        set_threads(2);
+        let pieces = || {
+            let (mut y, pieces) = ([0.0; 1000], AtomicUsize::new(0));
+            split(&mut [&mut y], 1 << 20, 1, 1, &|_, _, _| _ = pieces.fetch_add(1, Ordering::Relaxed));
+            pieces.into_inner()
+        };
+        assert!(pieces() > 1);
+        let alone = alone();
+        assert_eq!(pieces(), 1);
+        drop(alone);
+        assert!(pieces() > 1);
         set_threads(1);
     }
 
