@@ -283,6 +283,7 @@ pub struct Token<'a, X, Scale> {
 
 /// Product in integers with units of `CHUNKS * 32`, none of which may straddle blocks, `R` rows at a time. The scales of the
 /// activations come in all lanes: two numbers would be multiplied as such and their product spread, an instruction more.
+/// With `NESTED` those of the weights are quantized themselves, one a unit.
 #[inline(always)]
 fn integers<S: Simd, D: UnitDot<S, CHUNKS>, const NESTED: bool, const R: usize, const CHUNKS: usize>(
     s: S,
