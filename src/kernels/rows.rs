@@ -426,11 +426,18 @@ mod tests {
             split(&mut [&mut y], 1 << 20, 1, 1, &|_, _, _| _ = pieces.fetch_add(1, Ordering::Relaxed));
             pieces.into_inner()
         };
-        assert!(pieces() > 1);
+        // Products of other tests have the pool at times.
+        let shared_out = || {
+            (0..1000).any(|_| {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+                pieces() > 1
+            })
+        };
+        assert!(shared_out());
         let alone = alone();
         assert_eq!(pieces(), 1);
         drop(alone);
-        assert!(pieces() > 1);
+        assert!(shared_out());
         set_threads(1);
     }
 
