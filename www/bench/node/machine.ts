@@ -20,7 +20,9 @@ export function machine(browser: string, command: string): Machine {
   const git = (...args: string[]) => execFileSync("git", args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
   const commit = () => {
     try {
-      const changed = git("status", "--porcelain", "--untracked-files=no") === "" ? "" : " with changes";
+      // Runs are written into BENCHMARKS.md.
+      const status = git("status", "--porcelain", "--untracked-files=no", "--", ":(top)", ":(top,exclude)BENCHMARKS.md");
+      const changed = status === "" ? "" : " with changes";
       return git("rev-parse", "--short", "HEAD") + changed;
     } catch {
       // The sources may have come without their history.
