@@ -117,9 +117,9 @@ const MARGIN: f64 = 1.05;
 /// Times the designs of [`Arithmetic::NearExact`] and [`Arithmetic::Fast`] and uses the fastest of each from now on. `now` is
 /// a clock in milliseconds.
 ///
-/// Takes about 20 ms, in which products are not shared out to threads. An engine that optimizes code while it runs, as browsers do, is to be asked twice, with time for that
-/// in between: of `earlier`, what such a call returned, and the new times the best count. On a machine without the
-/// instructions for 8-bit products nothing is timed.
+/// Takes about 20 ms, in which products are not shared out to threads. An engine that optimizes code while it runs, as
+/// browsers do, is to be asked twice, with time for that in between: of `earlier`, what such a call returned, and the new
+/// times the best count. On a machine without the instructions for 8-bit products nothing is timed.
 pub fn calibrate(now: impl FnMut() -> f64, earlier: &[DesignTiming]) -> Vec<DesignTiming> {
     if matches!(isa(), Isa::Scalar | Isa::Simd128) {
         return Vec::new();
